@@ -1,0 +1,335 @@
+"""The one schema: every knob of every stage, its default, its unit and its effect.
+
+The docstring under a field is its documentation; `lilllm config schema` is generated from it.
+This file only declares and checks. Reading YAML and overrides is `load.py`, folder names are
+`layout.py`, and nothing here imports torch.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Section(BaseModel):
+    """A frozen group of keys that refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+class SourceConfig(Section):
+    """One source of documents or rows."""
+
+    path: str
+    """`builtin:stories`, a file or glob (.txt .jsonl .json .csv .tsv .parquet, also .gz .zst),
+    or `hf:org/name[:config]` for a dataset of the Hugging Face hub."""
+    field: str = "text"
+    """Column or key that holds a document's text."""
+    split: str = "train"
+    """Split of a hub dataset."""
+    separator: str = "<|endoftext|>"
+    """Line that separates documents in a .txt file; empty: the whole file is one document."""
+    weight: PositiveFloat = 1.0
+    """How often each of its documents is seen relative to the others: 2 means twice, 0.5 means
+    that a fixed half of them is kept, chosen by a hash of the document."""
+    documents: PositiveInt | None = None
+    """At most this many documents; for `builtin:` sources how many are generated."""
+
+
+class TokenizerConfig(Section):
+    """Byte-level BPE."""
+
+    path: str | None = None
+    """Folder of a tokenizer to use instead of training one."""
+    vocab_size: Annotated[int, Field(ge=273, le=1_000_000)] = 8192
+    """Tokens in the vocabulary, 16 special tokens and 256 bytes included."""
+    train_bytes: PositiveInt = 100_000_000
+    """At most this many bytes of text are used for training it."""
+
+
+class DataConfig(Section):
+    """Text for pretraining, and how it becomes shards of tokens."""
+
+    path: str | None = None
+    """Folder of prepared data to use instead of preparing it."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Where documents come from; a plain string is a source with default options."""
+    val_sources: tuple[SourceConfig, ...] = ()
+    """Sources of the validation split; when given, `sources` are for training alone."""
+    val_fraction: OpenFraction = 0.005
+    """Share of documents held out for validation, chosen by a hash of the document."""
+    deduplicate: bool = True
+    """Drop documents that are byte for byte equal to an earlier one."""
+    on_bad_row: Literal["refuse", "skip"] = "refuse"
+    """What to do with a row that cannot be read: stop and name it, or count and skip it."""
+    processes: PositiveInt | Literal["auto"] = "auto"
+    """Processes that tokenize; auto: one per core."""
+
+    @field_validator("sources", "val_sources", mode="before")
+    @classmethod
+    def _plain_strings(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list | tuple):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        return value
+
+
+class ModelConfig(Section):
+    """The transformer: grouped-query attention, rotary positions, RMSNorm, SwiGLU."""
+
+    d_model: PositiveInt = 512
+    """Width of the residual stream."""
+    n_layers: PositiveInt = 12
+    """Transformer blocks."""
+    n_heads: PositiveInt = 16
+    """Query heads; must divide `d_model` into an even head width."""
+    n_kv_heads: PositiveInt = 8
+    """Key/value heads; must divide `n_heads`."""
+    d_ff: PositiveInt = 1376
+    """Width inside the feed-forward network."""
+    max_seq_len: PositiveInt = 512
+    """Context length in tokens."""
+    vocab_size: PositiveInt | None = None
+    """Rows of the embedding; by default the tokenizer's vocabulary, and never less."""
+    rope_theta: PositiveFloat = 10_000.0
+    """Base of the rotary frequencies."""
+    norm_eps: PositiveFloat = 1e-5
+    """Added to the mean square in RMSNorm."""
+    tie_embeddings: bool = True
+    """Use the embedding as the output matrix."""
+    qk_norm: bool = False
+    """RMSNorm on queries and keys of each head (Qwen3's layout)."""
+    dropout: OpenFraction = 0.0
+    """Dropout after attention and feed-forward, in training only."""
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.n_heads
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"n_heads={self.n_heads} does not divide model.d_model={self.d_model}")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"n_kv_heads={self.n_kv_heads} does not divide model.n_heads={self.n_heads}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(
+                f"n_heads={self.n_heads} gives a head width of {self.head_dim}; rotary positions "
+                "need an even one"
+            )
+        return self
+
+
+class OptimizationConfig(Section):
+    """Keys that pretraining and every finetuning step share."""
+
+    batch_tokens: PositiveInt = 32_768
+    """Tokens per optimizer step, over all processes: a multiple of the context length."""
+    micro_batch_size: PositiveInt = 8
+    """Sequences per forward pass; must divide the sequences of a step."""
+    lr: PositiveFloat = 3e-4
+    """Peak learning rate of AdamW, reached after `warmup_steps` optimizer steps."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon for the matrices of the blocks, AdamW for the rest (Jordan et al. 2024)."""
+    muon_lr: PositiveFloat = 0.02
+    """Peak learning rate of Muon's matrices, scheduled like `lr`."""
+    beta1: OpenFraction = 0.9
+    """Decay of AdamW's first moment."""
+    beta2: OpenFraction = 0.95
+    """Decay of AdamW's second moment."""
+    warmup_steps: NonNegativeInt = 100
+    """Optimizer steps of linear warmup."""
+    schedule: Literal["cosine", "linear", "wsd"] = "cosine"
+    """Decay after warmup; wsd holds the peak and decays over the last `decay_fraction`."""
+    decay_fraction: Fraction = 0.2
+    """Share of all steps that wsd's final linear decay takes."""
+    min_lr_ratio: Fraction = 0.1
+    """Learning rate of the last step as a share of the peak."""
+    weight_decay: NonNegativeFloat = 0.1
+    """Decoupled weight decay on matrices; embeddings and norms have none."""
+    grad_clip: NonNegativeFloat = 1.0
+    """Largest gradient norm; 0 does not clip."""
+    log_every: PositiveInt = 10
+    """Steps between lines of metrics."""
+    eval_every: NonNegativeInt = 500
+    """Steps between validation passes; 0: only after the last step."""
+    eval_tokens: PositiveInt = 200_000
+    """Validation tokens of such a pass, at most."""
+    save_every: PositiveInt = 500
+    """Steps between checkpoints; the last step is always saved."""
+    keep_last: PositiveInt = 2
+    """Checkpoints kept besides the best one."""
+    compile: bool | Literal["auto"] = "auto"
+    """torch.compile; auto: on a GPU, or on a CPU when the run is long enough to pay for it."""
+
+
+class PretrainConfig(OptimizationConfig):
+    """Next-token prediction on the prepared data."""
+
+    max_tokens: PositiveInt | None = None
+    """Tokens to train on; rounded up to whole steps. Either this or `max_steps`."""
+    max_steps: PositiveInt | None = None
+    """Optimizer steps to take. Either this or `max_tokens`."""
+    sample_every: NonNegativeInt = 0
+    """Steps between sample texts; 0: none."""
+    sample_prompts: tuple[str, ...] = ("Once upon a time",)
+    """What the sample texts continue."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.max_tokens is not None and self.max_steps is not None:
+            raise ValueError("max_tokens and pretrain.max_steps are both given; keep one")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return -(-(self.max_tokens or 10_000_000) // self.batch_tokens)
+
+
+class FinetuneConfig(OptimizationConfig):
+    """One step of finetuning, named by its key under `finetune`."""
+
+    method: Literal["sft"] = "sft"
+    """sft: supervised finetuning, loss on the assistant's tokens only."""
+    base: str = "auto"
+    """Checkpoint to start from: a folder, or auto for the step before (the first: pretraining)."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Rows with `messages`, `prompt`/`completion` or alpaca's `instruction`/`input`/`output`."""
+    val_fraction: OpenFraction = 0.01
+    """Share of rows held out for validation, chosen by a hash of the row."""
+    epochs: PositiveFloat = 1.0
+    """Passes over the rows; ignored when `max_steps` is given."""
+    max_steps: PositiveInt | None = None
+    """Optimizer steps to take."""
+    too_long: Literal["refuse", "drop"] = "drop"
+    """Rows longer than the context: stop and name one, or count and drop them."""
+    on_bad_row: Literal["refuse", "skip"] = "refuse"
+    """What to do with a row that cannot be read: stop and name it, or count and skip it."""
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _plain_strings(cls, value: object) -> object:
+        return DataConfig._plain_strings(value)
+
+
+class EvalConfig(Section):
+    """Scoring a model."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    """Texts to score; by default the validation split of the run."""
+    max_documents: PositiveInt | None = None
+    """Documents to score at most."""
+    batch_tokens: PositiveInt = 16_384
+    """Tokens per forward pass."""
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _plain_strings(cls, value: object) -> object:
+        return DataConfig._plain_strings(value)
+
+
+class GenerateConfig(Section):
+    """How text is sampled; also saved as the checkpoint's `generation_config.json`."""
+
+    max_new_tokens: PositiveInt = 256
+    """Tokens to generate at most."""
+    temperature: NonNegativeFloat = 0.8
+    """Softmax temperature; 0 takes the most likely token."""
+    top_k: NonNegativeInt = 0
+    """Keep only this many most likely tokens; 0: all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Keep the smallest set of tokens with at least this probability (nucleus sampling)."""
+    repetition_penalty: PositiveFloat = 1.0
+    """Divide positive logits of tokens already seen by this, multiply negative ones; 1: none."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the text; they are not part of it."""
+    prompts: tuple[str, ...] = ()
+    """Prompts of `lilllm generate` when none is given."""
+
+
+class ServeConfig(Section):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    """Port to bind."""
+
+
+class Config(Section):
+    """One model's whole life."""
+
+    name: Name = "model"
+    """Name of the run; everything lands in `runs/<name>/`."""
+    seed: NonNegativeInt = 0
+    """Seed of initialisation, data order and sampling."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto: cuda, then mps, then cpu."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of matrix products; auto: bf16 where the hardware is fast at it."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """CPU threads per process; auto: torch's choice, stored with the run."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: dict[Name, FinetuneConfig] = {}
+    """Named finetuning steps, in order."""
+    eval: EvalConfig = EvalConfig()
+    generate: GenerateConfig = GenerateConfig()
+    serve: ServeConfig = ServeConfig()
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        problems = [
+            f"{name}.{problem}"
+            for name, section in (
+                ("pretrain", self.pretrain),
+                *((f"finetune.{step}", options) for step, options in self.finetune.items()),
+            )
+            for problem in _batch_problems(section, self.model.max_seq_len)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _batch_problems(section: OptimizationConfig, max_seq_len: int) -> list[str]:
+    if section.batch_tokens % max_seq_len:
+        return [
+            f"batch_tokens={section.batch_tokens} is not a multiple of "
+            f"model.max_seq_len={max_seq_len}"
+        ]
+    sequences = section.batch_tokens // max_seq_len
+    if sequences % section.micro_batch_size:
+        return [
+            f"micro_batch_size={section.micro_batch_size} does not divide the "
+            f"{sequences} sequences of a step (batch_tokens / model.max_seq_len)"
+        ]
+    return []
