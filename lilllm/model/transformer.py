@@ -1,0 +1,318 @@
+"""The one transformer that every stage uses: GQA, RoPE, RMSNorm, SwiGLU.
+
+Module names are Hugging Face Llama's (Qwen3's with `qk_norm`), so a state dict is a checkpoint
+without renaming. How checkpoints are read and written is `checkpoint.py`; how text is sampled
+is `inference/`. Shapes: B batch, T positions, S cached positions, D width, H query heads,
+G key/value heads, K head width, F feed-forward width, V vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a transformer; `model:` of the config with the vocabulary resolved."""
+
+    vocab_size: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_ff: int
+    max_seq_len: int
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    tie_embeddings: bool = True
+    qk_norm: bool = False
+    attention_bias: bool = False
+    dropout: float = 0.0
+    head_dim: int = 0
+
+    def __post_init__(self) -> None:
+        """`head_dim` is d_model / n_heads unless a foreign checkpoint says otherwise."""
+        if not self.head_dim:
+            object.__setattr__(self, "head_dim", self.d_model // self.n_heads)
+
+
+class Cache(Protocol):
+    """Keys and values of earlier positions, kept by whoever decodes."""
+
+    @property
+    def length(self) -> int:
+        """Positions already stored, the same for every layer while a forward runs."""
+        ...
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v [B, G, T, K] of new positions; return all of them [B, G, S, K]."""
+        ...
+
+
+def rotary_tables(positions: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [positions, K] of rotary position embedding, in fp32.
+
+    Source: Su et al. 2021, arXiv:2104.09864, in Hugging Face's layout: the two halves of a
+    head are a pair, where the paper pairs neighbours.
+    """
+    frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+    angles = torch.cat((angles, angles), dim=-1)  # [positions, K]
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn x [B, H, T, K] by the angles of its positions; cos and sin are [T, K]."""
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-right, left), dim=-1) * sin
+
+
+def segment_mask(segments: Tensor) -> Tensor:
+    """Causal attention within segments only.
+
+    Args:
+        segments: [B, T], a number per document; equal numbers must be adjacent.
+
+    Returns:
+        bool [B, 1, T, T], True where a query may look at a key.
+    """
+    same = segments[:, :, None] == segments[:, None, :]
+    return same.tril()[:, None]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention with grouped key/value heads, causal unless a mask is given.
+
+    Args:
+        q: queries [B, H, T, K].
+        k: keys [B, G, S, K]; the last T of S align with q.
+        v: values [B, G, S, K].
+        mask: bool, broadcastable to [B, H, T, S], True where a query may look; it replaces
+            the causal rule.
+
+    Returns:
+        [B, H, T, K], dtype of q.
+
+    Source: Ainslie et al. 2023, arXiv:2305.13245, section 2.2.
+    """
+    groups = q.shape[1] // k.shape[1]
+    T, S = q.shape[2], k.shape[2]
+    if groups > 1 and q.device.type == "cpu":  # CPU kernels want as many keys as queries
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        groups = 1
+    if mask is None and 1 < T < S:
+        mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None and T == S and T > 1, enable_gqa=groups > 1
+    )
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions."""
+
+    def __init__(self, shape: Shape, layer: int) -> None:
+        super().__init__()
+        D, K, bias = shape.d_model, shape.head_dim, shape.attention_bias
+        self.layer, self.head_dim = layer, K
+        self.q_proj = nn.Linear(D, shape.n_heads * K, bias=bias)
+        self.k_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
+        self.v_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
+        self.o_proj = nn.Linear(shape.n_heads * K, D, bias=False)
+        if shape.qk_norm:
+            self.q_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
+            self.k_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
+        else:
+            self.q_norm = self.k_norm = nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Mix positions of x [B, T, D]."""
+        B, T, _ = x.shape
+        q = self.q_norm(self.q_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
+        k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
+        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        q, k = rotate(q, *rotary), rotate(k, *rotary)  # [B, H, T, K], [B, G, T, K]
+        if cache is not None:
+            k, v = cache.append(self.layer, k, v)  # [B, G, S, K]
+        out = attend(q, k, v, mask)
+        return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """SwiGLU. Source: Shazeer 2020, arXiv:2002.05202."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
+        self.up_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
+        self.down_proj = nn.Linear(shape.d_ff, shape.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each position of x [B, T, D] by itself."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One layer: attention, then feed-forward, each on a normalised copy of the stream."""
+
+    def __init__(self, shape: Shape, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
+        self.self_attn = Attention(shape, layer)
+        self.post_attention_layernorm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
+        self.mlp = FeedForward(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Add both sub-layers to x [B, T, D]."""
+        h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, mask, cache))
+        return h + self.dropout(self.mlp(self.post_attention_layernorm(h)))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks and final norm: `model.*` of a Hugging Face checkpoint."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.layers = nn.ModuleList(Block(shape, layer) for layer in range(shape.n_layers))
+        self.norm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
+
+
+class Transformer(nn.Module):
+    """A causal language model.
+
+    Args:
+        shape: its sizes.
+        seed: makes the initial weights reproducible; None leaves them to be loaded.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, shape: Shape, seed: int | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        self.model = Decoder(shape)
+        self.lm_head = (
+            None if shape.tie_embeddings else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+        )
+        cos, sin = rotary_tables(shape.max_seq_len, shape.head_dim, shape.rope_theta)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        if seed is not None:
+            init_weights(self, seed)
+
+    def forward(
+        self, ids: Tensor, segments: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """Logits of the next token at every position.
+
+        Args:
+            ids: token ids [B, T].
+            segments: [B, T]; attention stays within equal numbers. None: one segment.
+            cache: earlier positions; ids continue them.
+
+        Returns:
+            logits [B, T, V].
+
+        Raises:
+            ValueError: the positions do not fit into the context.
+        """
+        return self.logits(self.hidden(ids, segments, cache))
+
+    def hidden(
+        self, ids: Tensor, segments: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """The normalised residual stream [B, T, D] that `logits` reads; see `forward`."""
+        _, T = ids.shape
+        start = cache.length if cache is not None else 0
+        if start + T > self.shape.max_seq_len:
+            raise ValueError(
+                f"{start + T} positions do not fit into a context of {self.shape.max_seq_len}"
+            )
+        mask = segment_mask(segments) if segments is not None else None
+        x = self.model.embed_tokens(ids)  # [B, T, D]
+        rotary = self.cos[start : start + T].to(x.dtype), self.sin[start : start + T].to(x.dtype)
+        for block in self.model.layers:
+            x = block(x, rotary, mask, cache)
+        return self.model.norm(x)  # type: ignore[no-any-return]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores [..., V] of a residual stream [..., D]."""
+        return F.linear(hidden, self.output_weight)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output matrix [V, D]."""
+        head = self.model.embed_tokens if self.lm_head is None else self.lm_head
+        return head.weight
+
+
+def init_weights(model: Transformer, seed: int) -> None:
+    """Draw the initial weights, the same on every machine.
+
+    | weights                          | distribution                     |
+    |----------------------------------|----------------------------------|
+    | embedding                        | normal, std 0.02                 |
+    | matrices from the stream         | normal, std 1/sqrt(fan in) x 0.5 |
+    | o_proj, down_proj (to the stream)| as above, over sqrt(2 n_layers)  |
+    | norms                            | ones                             |
+
+    Source: GPT-2's scaling of residual writers by depth (Radford et al. 2019, section 2.3);
+    a std that follows the width instead of GPT-2's fixed 0.02 keeps small models alive.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    depth_scale = 1 / math.sqrt(2 * model.shape.n_layers)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim < 2:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+                continue
+            std = 0.02 if "embed_tokens" in name else 0.5 / math.sqrt(parameter.shape[1])
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                std *= depth_scale
+            parameter.normal_(0.0, std, generator=generator)
+
+
+def count_parameters(shape: Shape) -> dict[str, int]:
+    """Parameters by part: embedding, blocks, output; a tied output counts nothing."""
+    D, K, H, G = shape.d_model, shape.head_dim, shape.n_heads, shape.n_kv_heads
+    attention = D * K * (H + 2 * G) + H * K * D
+    if shape.attention_bias:
+        attention += K * (H + 2 * G)
+    norms = 2 * D + (2 * K if shape.qk_norm else 0)
+    return {
+        "embedding": shape.vocab_size * D,
+        "blocks": shape.n_layers * (attention + 3 * D * shape.d_ff + norms) + D,
+        "output": 0 if shape.tie_embeddings else shape.vocab_size * D,
+    }
+
+
+def flops_per_token(shape: Shape, positions: int | None = None) -> int:
+    """Training FLOPs of one token: 6 N + 12 L d T, N without the embedding.
+
+    Args:
+        shape: the model's sizes.
+        positions: sequence length T in tokens; by default the whole context.
+
+    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B.
+    """
+    T = positions or shape.max_seq_len
+    width = shape.n_heads * shape.head_dim
+    return 6 * count_parameters(shape)["blocks"] + 12 * shape.n_layers * width * T
