@@ -121,7 +121,7 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(D, shape.n_heads * K, bias=bias)
         self.k_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
         self.v_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
-        self.o_proj = nn.Linear(shape.n_heads * K, D, bias=False)
+        self.o_proj = nn.Linear(shape.n_heads * K, D, bias=bias)
         if shape.qk_norm:
             self.q_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
             self.k_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
@@ -295,7 +295,7 @@ def count_parameters(shape: Shape) -> dict[str, int]:
     D, K, H, G = shape.d_model, shape.head_dim, shape.n_heads, shape.n_kv_heads
     attention = D * K * (H + 2 * G) + H * K * D
     if shape.attention_bias:
-        attention += K * (H + 2 * G)
+        attention += K * (H + 2 * G) + D
     norms = 2 * D + (2 * K if shape.qk_norm else 0)
     return {
         "embedding": shape.vocab_size * D,
