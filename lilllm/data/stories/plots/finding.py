@@ -1,0 +1,341 @@
+# ruff: noqa: E501 (one sentence is one line)
+"""Plots about finding: a lost thing, a strange noise, a lost way."""
+
+from lilllm.data.stories.lexicon import CARRIED, WEARABLES, Place
+from lilllm.data.stories.scenes import close, intro
+from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World
+
+
+def lost_thing(w: World) -> None:
+    """The hero left something where both hands were needed, and must remember where."""
+    h, e = w.hero, w.elder
+    w.sky = w.pick(("sunny", "windy", "cloudy"))
+    worn = w.chance(0.12)
+    item = w.own(WEARABLES[:3] if worn else CARRIED)
+    first = w.go()
+    second = w.go(first)
+    where, other = (first, second) if w.chance(0.5) else (second, first)
+    intro(w)
+    t = item.noun
+    w.say(
+        f"{h.He} had {item.a}, and {he_took(w)}.",
+        f"{h.His} favorite thing was {item.a}. {e.n} had given it to {h.him}.",
+        f"{e.n} had once given {h.him} {item.a}, and {h.n} loved it very much.",
+        f"Wherever {h.he} went, {h.his} {item.full} went too.",
+    )
+    w.para()
+    a, b = first.busy[1], second.busy[1]
+    w.say(
+        f"One day {h.n} {a} {first.at}. After lunch {h.he} {b} {second.at}.",
+        f"In the morning {h.n} went out and {a} {first.at}. In the afternoon {h.he} {b} {second.at}.",
+        f"It was a busy day. First {h.n} {a} {first.at}, and then {h.he} {b} {second.at}.",
+    )
+    w.hour = EVENING
+    w.say(
+        f"But when {h.he} came home, the {t} was gone!",
+        f"In the evening {h.n} wanted to {item.play}. But where was the {t}?",
+        f"Then, at dinner, {h.he} jumped up. The {t} was not there!",
+        f"Only at home did {h.he} see that the {t} was missing.",
+    )
+    if worn:
+        _on_the_hero(w, item)
+        return
+    w.say(
+        f"{h.He} looked under the bed. {h.He} looked behind the door. Nothing.",
+        f"{h.n} turned every pillow over, but it was not in the house.",
+        f"{h.He} searched the kitchen and the stairs, and even the soup pot. No {t}.",
+        "Was it under the table? No. Was it in the bed? No.",
+    )
+    w.para()
+    w.say(
+        f"«When did you have it last?» asked {e.n}.",
+        f"«Close your eyes and think,» said {e.n}. «What did you do today?»",
+        f"«Things do not walk away,» said {e.n}. «Where did you put it down?»",
+        f"{e.n} sat down beside {h.him}. «Let's walk through your day again,» said {e.n}.",
+    )
+    if w.chance(0.45):
+        w.say(
+            f"«Maybe {other.at},» said {h.n}. They went to look, but the {t} was not there.",
+            f"{h.n} ran back to the {other.noun} first. It was the wrong place.",
+            f"First they searched {other.at}, {w.pick(other.spots)}. They found only a snail.",
+        )
+    w.say(
+        f"{h.n} thought hard. «I needed both {h.paws} to {where.busy[0]},» {h.he} said. «So I put it down!»",
+        f"Then {h.n} remembered. {h.He} could not hold the {t} and {where.busy[0]} at the same time!",
+        f"«I put it down to {where.busy[0]}!» cried {h.n}.",
+        f"Slowly it came back to {h.him}. To {where.busy[0]}, {h.he} had put the {t} on the ground.",
+    )
+    _search_right_place(w, item, where)
+
+
+def he_took(w: World) -> str:
+    """How fond the hero is of a thing, continuing `... had a red kite, and`."""
+    he = w.hero.he
+    return w.pick((
+        f"{he} took it everywhere",
+        f"{he} would not leave home without it",
+        f"it was the best thing {he} owned",
+        "no other thing was so dear",
+    ))  # fmt: skip
+
+
+def _on_the_hero(w: World, item: Item) -> None:
+    h, e, t = w.hero, w.elder, item.noun
+    w.say(
+        f"{h.n} looked in every room. {h.He} even looked in the oven.",
+        f"{h.He} crawled under the table and shook out all the boots. No {t}.",
+    )
+    w.say(
+        f"«I lost my {t}!» {h.he} cried. «I will never see it again!»",
+        f"«It is gone forever,» said {h.n}, and {h.his} lip began to shake.",
+    )
+    w.para()
+    w.say(
+        f"{e.n} looked at {h.him} and began to laugh. «Have you looked in the mirror?»",
+        f"{e.n} tried not to laugh. «Come here,» said {e.n}, and held up a mirror.",
+        f"«How strange,» said {e.n}. «I can see it from here.»",
+    )
+    w.say(
+        f"{h.n} put one {h.paw} up and felt it. {h.He} had been wearing the {t} all along!",
+        f"There was the {t}. {h.n} was wearing it! {h.He} had worn it the whole time.",
+    )
+    w.twist = True
+    w.summary = (
+        f"{h.n} looks everywhere for a lost {t} and then finds out that {h.he} is wearing it."
+    )
+    close(w, "happy", "it helps to stay calm and look close by first")
+
+
+def _search_right_place(w: World, item: Item, where: Place) -> None:
+    h, e, t = w.hero, w.elder, item.noun
+    spot = w.pick(where.spots)
+    item.holder = None
+    w.para()
+    w.say(
+        f"They took a lamp and hurried to the {where.noun}.",
+        f"Off they went to the {where.noun}, as fast as they could.",
+        f"It was getting dark, but {e.n} took {h.his} {h.paw} and they went to the {where.noun}.",
+    )
+    w.maybe(0.3, where.detail)
+    end = w.rnd()
+    if end < 0.45:
+        item.holder = h
+        w.say(
+            f"There, {spot}, lay the {t}!",
+            f"And {spot} something {item.adj} was waiting. It was the {t}!",
+            f"{h.n} looked {spot}. «Here it is!» {h.he} shouted.",
+        )
+        w.say(
+            f"{h.n} hugged the {t} and promised to take better care of it.",
+            f"{h.He} picked it up and held it tight all the way home.",
+            "It was a little dusty, but nothing was broken.",
+        )
+        w.summary = f"{h.n} loses {item.a}, remembers leaving it {where.at} and finds it {spot}."
+        close(w, w.pick(("calm", "happy", "calm")), "it helps to stop and think",
+              "you should look after the things you love")  # fmt: skip
+    elif end < 0.7:
+        f = w.friend
+        item.holder = h
+        w.together = True
+        w.say(
+            f"A {f.kind} was sitting {spot} with the {t} in {f.his} {f.paws}.",
+            f"But somebody had found it already. A {f.kind} stood there and held the {t}.",
+        )
+        w.say(
+            f"«Is this yours?» {f.he} asked. «I kept it safe for you. My name is {f.n}.»",
+            f"«I waited here,» said the {f.kind}. «I knew that someone would miss it. I am {f.n}.»",
+        )
+        w.say(
+            f"«Oh, thank you!» said {h.n}. «Do you want to {item.play} with me tomorrow?» {f.n} nodded.",
+            f"{h.n} thanked {f.him} three times. «Come and play with me!» {h.he} said.",
+        )
+        w.summary = f"{h.n} loses {item.a} {where.at}, and {f.n}, who kept it safe, becomes a new friend."
+        close(w, "happy", "a stranger can be a friend you do not know yet",
+              "it is good to give back what you find")  # fmt: skip
+    else:
+        w.bad = True
+        w.say(
+            f"But {spot} there was nothing. They looked until it was too dark to see.",
+            f"{h.n} looked {spot}, and then {w.pick(where.spots)}. The {t} was gone.",
+            f"They were too late. Somebody had taken the {t} away.",
+        )
+        w.say(
+            f"«I am sorry,» said {e.n}. «Some lost things do not come back.»",
+            f"The next day they looked again, but nobody ever found the {t}.",
+        )
+        w.summary = f"{h.n} leaves {item.a} {where.at}, goes back too late and never finds it again."
+        close(w, "sad", "a thing you love should not be left lying around")
+
+
+_NOISES = (
+    ("a soft scratching", "a mother cat with four tiny kittens", "in an old drawer", "cat"),
+    ("a slow tap, tap, tap", "a loose branch that knocked on the glass", "at the window", "branch"),
+    ("a low humming", "a jar full of bees, sleepy and cross", "behind a box", "jar"),
+    ("a deep snoring", "an old owl, fast asleep", "up on a beam", "owl"),
+    ("a tiny squeak", "a little mouse that was stuck in a boot", "in the corner", "mouse"),
+    ("a strange flapping", "a small bird that had lost its way", "under the roof", "bird"),
+    ("a thump and a bump", "a fat frog that jumped from pot to pot", "behind the flower pots", "frog"),
+    ("a long, sad whistle", "an empty bottle in the wind", "on the window sill", "bottle"),
+)  # fmt: skip
+_OLD_ROOMS = (
+    ("attic", "in the attic", "up the stairs"), ("shed", "in the shed", "across the yard"),
+    ("barn", "in the old barn", "over the grass"), ("cellar", "in the cellar", "down the steps"),
+)  # fmt: skip
+
+
+def strange_noise(w: World) -> None:
+    """A noise at night; each guess is worse than the last; the truth is small."""
+    h, f = w.hero, w.friend
+    noise, truth, where, noun = w.pick(_NOISES)
+    room, at, way = w.pick(_OLD_ROOMS)
+    w.sky = "windy" if noun in ("branch", "bottle") else w.pick(("windy", "cloudy", "rainy"))
+    w.key_nouns += [noun, room]
+    w.hour = EVENING
+    intro(w, ("curious", "brave", "quiet", "young", "clever", "small"))
+    w.para()
+    w.say(
+        f"One evening {h.he} heard a noise {at}. It was {noise}.",
+        f"One night there came {noise} from the {room}. {h.n} sat up in bed.",
+        f"{h.n} and {f.n} were playing when they heard it: {noise}. It came from the {room}.",
+    )
+    guess = w.pick(("a dragon", "a ghost", "a giant", "a hungry wolf", "a thief"))
+    w.say(
+        f"«It must be {guess},» whispered {f.n}. «Don't go!»",
+        f"{f.n}, who had come to stay the night, hid under the blanket. «It's {guess}!»",
+        f"«Maybe it is {guess},» said {f.n} in a small voice.",
+    )
+    w.say(
+        f"«{guess.capitalize()} would be much louder,» said {h.n}, but {h.his} knees were shaking.",
+        f"{h.n} swallowed hard. «We will not know until we look,» {h.he} said.",
+        f"{h.n} wanted to hide too. But even more, {h.he} wanted to know.",
+    )
+    w.para()
+    light = w.pick(("a candle", "a lantern", "a small lamp"))
+    w.say(
+        f"So they took {light} and went {way}, one step at a time.",
+        f"With {light} in {h.his} {h.paw}, {h.n} went first {way}. {f.n} held on to {h.his} sleeve.",
+        f"{h.n} lit {light}. Together they tiptoed {way}.",
+    )
+    w.say(
+        "The noise grew louder. A big shadow moved on the wall!",
+        "There it was again, and this time it was very close.",
+        "The door creaked. Inside it was as dark as ink.",
+    )
+    w.say(
+        f"{h.n} held up the light, and {where} they saw {truth}.",
+        f"«Who is there?» called {h.n}. Nobody answered. And then they saw it: {truth}, {where}.",
+        f"{h.n} took a deep breath and looked. There, {where}, was {truth}!",
+    )
+    w.twist = True
+    w.together = True
+    w.say(
+        f"«So that is our monster!» said {f.n}.",
+        f"«Hello, {guess[2:]},» said {h.n}, and they both began to laugh.",
+        f"«That is not {guess} at all,» said {f.n}, and let out a long breath.",
+    )
+    w.para()
+    _after_noise(w, noun)
+    w.summary = (
+        f"{h.n} and {f.n} think that the noise {at} is {guess}, but it is only {truth}."
+    )
+    close(w, w.pick(("happy", "proud", "calm", "proud")),
+          "most monsters are small when you look at them closely",
+          "it is better to look than to guess")  # fmt: skip
+
+
+def _after_noise(w: World, noun: str) -> None:
+    h, f = w.hero, w.friend
+    if noun in ("cat", "owl", "bird", "mouse", "frog"):
+        kind = {
+            "cat": f"They brought the {noun} a bowl of milk and a soft blanket.",
+            "owl": f"They tiptoed out again, because they did not want to wake the {noun}.",
+            "bird": f"They opened the window, and the {noun} flew out into the night.",
+            "mouse": f"{h.n} turned the boot over, and the {noun} ran home.",
+            "frog": f"{f.n} carried the {noun} back to the wet grass.",
+        }
+        w.say(kind[noun])
+    elif noun == "jar":
+        w.say("They carried the jar outside very carefully and opened it from far away.")
+    elif noun == "branch":
+        w.say(f"In the morning {h.n} tied the branch back with a bit of string.")
+    else:
+        w.say(f"{h.n} put a cork in the bottle, and the whistle stopped.")
+
+
+_WAY_MARKS = (
+    ("the stream", "a stream always runs down to the village"),
+    ("the church bell", "the bell rings in the middle of the village"),
+    ("the evening star", "the evening star stands over our house"),
+    ("the smell of bread", "only the baker makes that smell"),
+    ("the smoke in the sky", "where there is smoke, there is a kitchen"),
+)
+
+
+def lost_way(w: World) -> None:
+    """The hero follows something too far, and finds home by something a grown-up once said."""
+    h, e = w.hero, w.elder
+    lure = w.pick(("a blue butterfly", "a fat rabbit" if h.kind != "rabbit" else "a fat bee",
+                   "a red balloon", "a trail of berries", "a little yellow bird", "a shiny beetle"))  # fmt: skip
+    noun = lure.split()[-1]
+    mark, saying = w.pick(_WAY_MARKS)
+    w.sky = w.pick(("sunny", "cloudy", "windy"))
+    w.key_nouns += [noun]
+    intro(w, ("curious", "dreamy", "lively", "young", "playful", "small"))
+    w.say(
+        f"«Do not go past the old bridge,» {e.n} always said.",
+        f"{h.He} was allowed to go as far as the old bridge, and no farther.",
+        f"«If you ever get lost,» {e.n} once told {h.him}, «remember: {saying}.»",
+    )
+    told = w.out[-1].endswith(f"{saying}.»")
+    w.para()
+    w.hour = AFTERNOON
+    w.say(
+        f"One afternoon {h.n} saw {lure}. {h.He} followed it over the bridge and into the woods.",
+        f"But one day {lure} caught {h.his} eye. {h.n} ran after it, on and on, and never looked back.",
+        f"Then {h.he} saw {lure}. «Wait for me!» called {h.n}, and forgot all about the bridge.",
+    )
+    w.say(
+        f"When the {noun} was gone, {h.n} stopped. Every tree looked the same.",
+        f"At last {h.he} lost sight of it. {h.n} turned around, but which way was home?",
+        f"Suddenly it was very still. {h.n} did not know this place at all.",
+    )
+    tries = w.pick(("left", "right"))
+    w.say(
+        f"{h.He} tried the path on the {tries}. It ended at a thorny bush.",
+        f"«Hello?» {h.he} called. Only a crow answered.",
+        f"{h.He} walked and walked, and came back to the very same tree.",
+    )
+    w.para()
+    w.say(
+        f"{h.n} wanted to cry. Then {h.he} remembered what {e.n} had said" + ("." if told else f" long ago: «{h.n}, {saying}.»"),
+        f"{h.He} sat down on a log to think." + (f" What had {e.n} said?" if told else f" «{saying.capitalize()},» {e.n} had told {h.him} once."),
+    )
+    w.hour = EVENING
+    w.say(
+        f"{h.He} waited and listened and looked. Yes! There was {mark}.",
+        f"And there, not far away, was {mark}!",
+    )
+    if w.chance(0.75):
+        w.say(
+            f"{h.n} followed it, step by step, until {h.he} saw a light. It was home!",
+            f"{h.He} went that way, over roots and stones, and soon {h.he} stood on the old bridge.",
+        )
+        w.say(
+            f"{e.n} came running. «Where have you been?» {e.he} cried, and hugged {h.him} hard.",
+            f"At the gate stood {e.n} with a lamp. «There you are,» said {e.n}. «I was so worried.»",
+        )
+        w.maybe(0.6, f"«I went past the bridge,» said {h.n}. «I am sorry. I won't do it again.»")
+        w.summary = f"{h.n} follows {lure} too far, gets lost, and finds the way home by {mark}."
+        close(w, w.pick(("calm", "calm", "proud")), "it is good to listen to those who love you",
+              "when you are lost, it helps to stop and think")  # fmt: skip
+    else:
+        w.say(
+            f"{h.n} followed it, but the night came faster. {h.He} had to sit under a tree all alone, cold and scared.",
+        )
+        w.say(
+            f"Very late, {e.n} found {h.him} there. {e.He} was too tired and too worried to smile.",
+            f"It was almost morning when {e.n} found {h.him}. {e.n} had been crying.",
+        )
+        w.bad = True
+        w.summary = f"{h.n} follows {lure} past the bridge and spends a cold night lost in the woods."
+        close(w, "sad", "it is good to listen to those who love you")

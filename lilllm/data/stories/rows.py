@@ -1,0 +1,139 @@
+# ruff: noqa: E501 (one sentence is one line)
+"""Stories as training rows: chat, classification, summary; and the words they use.
+
+Every row is a pure function of (seed, index), like the story in it.
+"""
+
+import re
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from lilllm.data.stories.compose import compose, stories
+from lilllm.data.stories.model import Story
+from lilllm.data.stories.world import World, an
+
+_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+_ROW_STREAM = 0x726F7773  # keeps the draws of a row apart from those of its story
+
+_ASK_WORDS = (
+    "Write a story with the words: {a}, {b}, {c}.",
+    "Write a story with the words: {a}, {b}, {c}.",
+    "Write a story with the words: {a}, {b}, {c}.",
+    "Tell me a story with the words {a}, {b} and {c}.",
+    "Write a short story that uses the words {a}, {b} and {c}.",
+    "Please write a story. Use these words: {a}, {b}, {c}.",
+    "Can you write a story with {a}, {b} and {c} in it?",
+)
+_ASK_FEATURE = {
+    "dialogue": "The story should have dialogue.",
+    "moral": "The story should have a moral.",
+    "bad ending": "The story should have a bad ending.",
+    "twist": "The story should have a twist.",
+}
+_ASK_HERO = (
+    "Tell me a story about {hero}.",
+    "Write a story about {hero}.",
+    "Can you tell me a story about {hero}?",
+    "I want to hear a story about {hero}, please.",
+)
+_ASK_SUMMARY = (
+    "Sum up this story in one sentence:\n\n{text}",
+    "What happens in this story?\n\n{text}",
+    "Write a short summary of this story:\n\n{text}",
+)
+_ASK_WHO = ("Who is this story about?\n\n{text}", "Who is the hero of this story?\n\n{text}")
+_ASK_MOOD = ("How does this story end, {moods}?\n\n{text}", "What is the mood at the end of this story?\n\n{text}")
+_TELL_WHO = ("It is about {n}, {who}.", "The story is about {n}. {He} is {who}.", "This story is about {who} named {n}.")
+_TELL_MOOD = {
+    "happy": ("It has a happy ending.", "It ends happily."),
+    "proud": ("It ends with {n} feeling proud.", "At the end, {n} is proud."),
+    "calm": ("It ends in a calm way.", "The ending is calm and quiet."),
+    "sad": ("It has a sad ending.", "It ends sadly for {n}."),
+}
+_GREETINGS = ("Hello!", "Hi!", "Good morning!", "Hi there!", "Hello, how are you?", "Good evening!")
+_GREET_BACK = (
+    "Hello! Would you like to hear a story?",
+    "Hi! Give me three words, and I will make a story.",
+    "Hello, friend! What shall the story be about?",
+    "Hi there! I know stories about {kind}s, lost things and brave children.",
+    "Good to see you! Shall I tell you a story about {a}?",
+)  # fmt: skip
+_ABILITY = ("What can you do?", "Who are you?", "Can you help me?", "What do you know?")
+_ABILITY_ANSWERS = (
+    "I tell short stories. Give me three words, such as {a}, {b} and {c}, and I will use them.",
+    "I can write little stories for children. Tell me who the story should be about.",
+    "I am a small story teller. Ask me for a story about {a}!",
+    "I can tell you a story, say in one sentence what happens in it, or say how it ends.",
+)
+_BYES = ("Thank you!", "Thanks, that was nice.", "Good night!", "Bye!")
+_BYE_ANSWERS = ("You are welcome! Come back for another story.", "Good night! Sleep well.", "Goodbye! See you soon.",
+                "You are welcome. Next time I can tell you about {a}.")  # fmt: skip
+
+
+def _chat(user: str, assistant: str) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": user},
+            {"role": "assistant", "content": assistant},
+        ]
+    }
+
+
+def _instruction(w: World, s: Story, rng: Random) -> dict[str, Any]:
+    def pick(options: tuple[str, ...]) -> str:
+        return options[int(rng.random() * len(options))]
+
+    a, b, c = s.words
+    h = w.hero
+    who = an(f"{h.trait} {h.kind}") if f"{h.trait} {h.kind}" in s.text else an(h.kind)
+    kind = rng.random()
+    if kind < 0.66:
+        ask = pick(_ASK_WORDS).format(a=a, b=b, c=c)
+        if s.features and rng.random() < 0.4:
+            ask += " " + _ASK_FEATURE[pick(s.features)]
+        return _chat(ask, s.text)
+    if kind < 0.8:
+        ask = pick(_ASK_HERO).format(hero=who)
+        if s.features and rng.random() < 0.4:
+            ask += " " + _ASK_FEATURE[pick(s.features)]
+        return _chat(ask, s.text)
+    if kind < 0.88:
+        return _chat(pick(_ASK_SUMMARY).format(text=s.text), s.summary)
+    if kind < 0.92:
+        return _chat(pick(_ASK_WHO).format(text=s.text), pick(_TELL_WHO).format(n=h.n, He=h.He, who=who))
+    if kind < 0.96:
+        ask = pick(_ASK_MOOD).format(moods="happy, proud, calm or sad", text=s.text)
+        return _chat(ask, pick(_TELL_MOOD[s.mood]).format(n=h.n))
+    fill = {"a": an(a) if a[-1] != "s" else a, "b": b, "c": c, "kind": h.kind if not h.child else "rabbit"}
+    asks, answers = ((_GREETINGS, _GREET_BACK), (_ABILITY, _ABILITY_ANSWERS), (_BYES, _BYE_ANSWERS))[int(rng.random() * 3)]
+    if asks is _ABILITY:
+        fill["a"] = a
+    return _chat(pick(asks), pick(answers).format(**fill))
+
+
+def instruction_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
+    """Chat rows `{"messages": [user, assistant]}`: stories by request, questions about stories."""
+    for index in range(start, stop):
+        s, w = compose(seed, index)
+        yield _instruction(w, s, Random((seed << 96) ^ (index << 32) ^ _ROW_STREAM))
+
+
+def classification_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, str]]:
+    """Rows `{"text": story, "label": mood of its ending}`."""
+    for s in stories(seed, start, stop):
+        yield {"text": s.text, "label": s.mood}
+
+
+def summary_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, str]]:
+    """Rows `{"source": story, "target": its summary}`."""
+    for s in stories(seed, start, stop):
+        yield {"source": s.text, "target": s.summary}
+
+
+def vocabulary(stories: int = 20_000) -> frozenset[str]:
+    """Lower-cased words found in the first stories of series 0, `[A-Za-z]+(?:'[a-z]+)?`."""
+    words: set[str] = set()
+    for index in range(stories):
+        words.update(_WORD.findall(compose(0, index)[0].text))
+    return frozenset(word.lower() for word in words)
