@@ -29,7 +29,9 @@ def compose(seed: int, index: int) -> tuple[Story, World]:
         text = " ".join(w.out).replace(f" {PARAGRAPH} ", PARAGRAPH)
         text = text.replace("«", '"').replace("»", '"')
         said = text.translate(_BLANK).split()
-        if MIN_WORDS <= len(said) <= MAX_WORDS:  # about 1 in 250 is not, and is told anew
+        words = _asked_words(w, said)
+        # About 1 story in 250 is too short, too long or lacks a word to ask for: told anew.
+        if MIN_WORDS <= len(said) <= MAX_WORDS and all(words):
             break
     features = []
     if '"' in text:
@@ -40,7 +42,7 @@ def compose(seed: int, index: int) -> tuple[Story, World]:
         features.append("bad ending")
     if w.twist:
         features.append("twist")
-    return Story(text, _asked_words(w, said), tuple(features), w.summary, w.mood), w
+    return Story(text, words, tuple(features), w.summary, w.mood), w
 
 
 def _asked_words(w: World, said: list[str]) -> tuple[str, str, str]:
@@ -58,7 +60,7 @@ def _asked_words(w: World, said: list[str]) -> tuple[str, str, str]:
 def _one(w: World, lexicon: frozenset[str], head: list[str], said: list[str]) -> str:
     # Sorted, because the order of a set of strings differs from run to run.
     found = sorted(lexicon.intersection(head)) or sorted(lexicon.intersection(said))
-    return found[int(w.rnd() * len(found))]
+    return found[int(w.rnd() * len(found))] if found else ""
 
 
 def story(seed: int, index: int) -> Story:
