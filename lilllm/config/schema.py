@@ -193,6 +193,9 @@ class PretrainConfig(OptimizationConfig):
     """Tokens to train on; rounded up to whole steps. Either this or `max_steps`."""
     max_steps: PositiveInt | None = None
     """Optimizer steps to take. Either this or `max_tokens`."""
+    packing: Literal["best_fit", "stream"] = "best_fit"
+    """best_fit: whole documents fill each sample, which starts at a document's start;
+    stream: samples are consecutive cuts of all text."""
     sample_every: NonNegativeInt = 0
     """Steps between sample texts; 0: none."""
     sample_prompts: tuple[str, ...] = ("Once upon a time",)

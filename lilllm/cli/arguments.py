@@ -1,0 +1,38 @@
+"""The arguments that commands share, and how CONFIG and `key=value` become a config."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lilllm.config import Config
+
+ConfigPath = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; none: the defaults.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example pretrain.lr=3e-4.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+NoBuild = Annotated[
+    bool, typer.Option("--no-build", help="Refuse instead of building what is missing.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Move the stage's old result aside and start again.")
+]
+
+
+def read_config(config: Path | None, overrides: list[str] | None) -> "Config":
+    """Load CONFIG with its overrides; a first argument like `seed=1` is an override too.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    from lilllm.config import load_config
+
+    settings = list(overrides or [])
+    if config is not None and "=" in str(config) and not config.exists():
+        settings.insert(0, str(config))
+        config = None
+    return load_config(config, settings)

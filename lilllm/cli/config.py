@@ -1,0 +1,57 @@
+"""`lilllm config`: show, check and document configs."""
+
+import typer
+
+from lilllm.cli.arguments import ConfigPath, Json, Overrides, read_config
+
+app = typer.Typer(help="Show, check and document configs.", no_args_is_help=True)
+
+
+@app.command()
+def show(config: ConfigPath = None, overrides: Overrides = None, json: Json = False) -> None:
+    """Print a config with every default filled in.
+
+    Example: lilllm config show configs/39m.yaml pretrain.lr=3e-4
+    """
+    from lilllm.cli.render import run_command
+    from lilllm.config import Config, dump_yaml
+
+    def work(report: object) -> dict[str, object]:
+        return {"config": read_config(config, overrides).model_dump(mode="json")}
+
+    run_command(
+        "config show",
+        json,
+        work,
+        lambda result, out: out.print(
+            dump_yaml(Config.model_validate(result["config"])), markup=False, end=""
+        ),
+    )
+
+
+@app.command()
+def check(config: ConfigPath = None, overrides: Overrides = None, json: Json = False) -> None:
+    """Check a config; exit code 2 and every problem if something is wrong.
+
+    Example: lilllm config check configs/39m.yaml
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: object) -> dict[str, object]:
+        read_config(config, overrides)
+        return {"path": str(config or "defaults"), "valid": True}
+
+    run_command("config check", json, work)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a config: every key, its unit, effect and default.
+
+    Example: lilllm config schema > lilllm.schema.json
+    """
+    import json
+
+    from lilllm.config import Config
+
+    typer.echo(json.dumps(Config.model_json_schema(), indent=2))

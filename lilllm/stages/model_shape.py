@@ -1,0 +1,20 @@
+"""From the config's `model` section and a vocabulary to the sizes of a transformer."""
+
+from lilllm.config.schema import ModelConfig
+from lilllm.errors import ConfigError
+from lilllm.model.transformer import Shape
+
+
+def resolve_shape(config: ModelConfig, vocab_size: int) -> Shape:
+    """The shape of a model for a tokenizer of `vocab_size` tokens.
+
+    Raises:
+        ConfigError: `model.vocab_size` is smaller than the tokenizer's.
+    """
+    rows = config.vocab_size or vocab_size
+    if rows < vocab_size:
+        raise ConfigError(
+            f"model.vocab_size={rows} is smaller than the tokenizer's {vocab_size} tokens",
+            "leave model.vocab_size out to take the tokenizer's",
+        )
+    return Shape(**{**config.model_dump(), "vocab_size": rows})

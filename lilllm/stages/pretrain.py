@@ -1,0 +1,207 @@
+"""Pretraining: prepared shards and a tokenizer in, checkpoints that write text out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lilllm.config import Config, layout
+from lilllm.data.batches import PackedWindows, StreamWindows, Windows, sample_rows
+from lilllm.data.shards import Shards
+from lilllm.errors import DataError
+from lilllm.events import Note, Report
+from lilllm.files import MANIFEST, sha256_file
+from lilllm.model.checkpoint import load_model
+from lilllm.model.transformer import Transformer, count_parameters, flops_per_token
+from lilllm.stages.evaluate import score_split
+from lilllm.stages.model_shape import resolve_shape
+from lilllm.stages.plot_loss import plot_loss
+from lilllm.stages.sample import sample_texts
+from lilllm.stages.training_stage import (
+    check_provenance,
+    open_stage,
+    wants_compile,
+    write_weights,
+)
+from lilllm.tokenizer import Tokenizer
+from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
+from lilllm.training.loop import Hooks, Run, to_device, train
+from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.state import step_name
+
+KEYS = ("seed", "device", "precision", "threads", "tokenizer", "data", "model", "pretrain")
+"""What the weights depend on; changing one refuses to continue a run."""
+
+LN2 = 0.6931471805599453
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainResult:
+    """Where the model is and how good it is; tokens of the whole run, speed of this call."""
+
+    checkpoint: Path
+    step: int
+    tokens: int
+    train_loss: float | None
+    val_loss: float | None
+    val_bpb: float | None
+    tokens_per_s: float | None
+    mfu: float | None
+    peak_memory_bytes: int
+    parameters: int
+
+
+def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
+    """Train the model of a config on its prepared data; continue if it was interrupted.
+
+    Raises:
+        ConfigError: the stage was begun with other settings, or sizes do not fit the data.
+        DataError: shards are missing, damaged or of another tokenizer.
+        Interrupted: a signal came; everything is saved.
+        RunError: not finite, out of memory, or a save failed.
+    """
+    began = time.monotonic()
+    keep_freed_memory()
+    places = layout(config)
+    tokenizer = Tokenizer.load(places.tokenizer)
+    shards = open_shards(places.data, "train", tokenizer)
+    config, machine, resume_from = open_stage(places.pretrain, config, KEYS, report, fresh)
+    provenance = {
+        "tokenizer_hash": tokenizer.hash,
+        "data_hash": sha256_file(places.data / MANIFEST),
+    }
+    shape = resolve_shape(config.model, tokenizer.vocab_size)
+    if resume_from is not None:
+        check_provenance(resume_from, provenance)
+        model = load_model(resume_from)
+    else:
+        model = Transformer(shape, seed=config.seed)
+    model.to(machine.device)
+    windows = make_windows(config, shards)
+    section = config.pretrain
+    flops = flops_per_token(shape) * section.steps * section.batch_tokens
+    training = Run(
+        stage="pretrain",
+        folder=places.pretrain,
+        model=model,
+        objective=next_token_loss,
+        windows=windows,
+        config=section,
+        steps=section.steps,
+        seed=config.seed,
+        machine=machine,
+        hooks=Hooks(
+            write_weights=lambda folder, counters: write_weights(
+                folder, model, tokenizer, config, provenance, counters
+            ),
+            validate=quick_validation(config, model, tokenizer, machine),
+            sample=lambda: sample_texts(model, tokenizer, section.sample_prompts, config),
+        ),
+        report=report,
+        sample_every=section.sample_every,
+        compiled=wants_compile(section, machine.device, flops),
+    )
+    report(Note(_describe(training, shards)))
+    train(training, resume_from)
+    plot_loss(places.root)
+    scores = score_split(model, tokenizer, places.data, "val", config.eval)
+    training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
+    return PretrainResult(
+        checkpoint=places.pretrain / step_name(training.counters.step),
+        step=training.counters.step,
+        tokens=training.counters.tokens,
+        train_loss=training.last_loss,
+        val_loss=scores.get("loss"),
+        val_bpb=scores.get("bpb"),
+        tokens_per_s=training.tokens_per_s or None,
+        mfu=training.mfu or None,
+        peak_memory_bytes=peak_memory_bytes(machine.device),
+        parameters=sum(count_parameters(shape).values()),
+    )
+
+
+def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> Shards:
+    """The shards of a split.
+
+    Raises:
+        DataError: they are missing, damaged or were made with another tokenizer.
+    """
+    shards = Shards.open(folder, split)
+    if shards.tokenizer_hash != tokenizer.hash:
+        raise DataError(
+            f"{folder}: made with another tokenizer (hash {shards.tokenizer_hash[:12]}, not "
+            f"{tokenizer.hash[:12]})",
+            "prepare it again with `lilllm data prep`, or name the right tokenizer.path",
+        )
+    return shards
+
+
+def make_windows(config: Config, shards: Shards) -> Windows:
+    """The table of training samples.
+
+    Raises:
+        DataError: the text is shorter than one sample.
+    """
+    length = config.model.max_seq_len
+    windows: Windows
+    if config.pretrain.packing == "best_fit":
+        windows = PackedWindows(shards.read, shards.document_ends, length, shards.end_id)
+    else:
+        windows = StreamWindows(shards.read, shards.n_tokens, length)
+    if not len(windows):
+        raise DataError(
+            f"{shards.n_tokens} training tokens are fewer than one sample of "
+            f"model.max_seq_len={length} tokens",
+            "give more text in data.sources, or a shorter model.max_seq_len",
+        )
+    return windows
+
+
+def quick_validation(
+    config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine
+) -> Callable[[Callable[[], None]], dict[str, float]]:
+    """A validation pass over a fixed sample of the val split's windows.
+
+    `val_bpb_windows` uses the mean bytes per token of the split, so it is close to, but not,
+    the bits per byte of whole documents that the end of the run reports.
+    """
+    shards = open_shards(layout(config).data, "val", tokenizer)
+    windows = PackedWindows(
+        shards.read, shards.document_ends, config.model.max_seq_len, shards.end_id
+    )
+    wanted = min(len(windows), max(1, config.pretrain.eval_tokens // windows.length))
+    rows = sample_rows(0, wanted, len(windows), seed=0) if wanted else None
+    size = config.pretrain.micro_batch_size
+
+    def validate(poll: Callable[[], None]) -> dict[str, float]:
+        total, count = 0.0, 0
+        if rows is None:
+            return {}
+        for start in range(0, wanted, size):
+            poll()
+            batch = windows.read(rows[start : start + size])
+            ids, targets, segments = to_device(batch, machine.device)
+            total += next_token_loss(model, ids, targets, segments).item()
+            count += int((batch.targets >= 0).sum())
+        loss = total / count
+        tokens_per_byte = shards.n_tokens / shards.n_bytes
+        return {"val_loss": loss, "val_bpb_windows": loss / LN2 * tokens_per_byte}
+
+    return validate
+
+
+def _describe(training: Run, shards: Shards) -> str:
+    shape, section = training.model.shape, training.config
+    parameters = sum(count_parameters(shape).values())
+    tokens = training.steps * section.batch_tokens
+    machine = training.machine
+    return (
+        f"{parameters / 1e6:.1f} M parameters, {training.steps:,} steps of "
+        f"{section.batch_tokens:,} tokens ({tokens / 1e6:.1f} M; {tokens / shards.n_tokens:.1f} "
+        f"epochs of {shards.n_tokens / 1e6:.1f} M); {machine.device}, {machine.precision}, "
+        f"{machine.threads} threads, {'compiled' if training.compiled else 'not compiled'}; "
+        f"peak {machine.peak_flops / 1e9:,.0f} GFLOP/s ({machine.peak_source}); "
+        f"torch {torch.__version__}"
+    )

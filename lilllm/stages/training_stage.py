@@ -1,0 +1,192 @@
+"""What pretraining and finetuning share: opening a stage folder, and what a checkpoint holds.
+
+Opening decides between starting, continuing and refusing; writing puts model, tokenizer and
+provenance together. The training itself is `training/loop.py`.
+"""
+
+import platform
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import lilllm
+from lilllm.config import Config, dump_yaml, load_config
+from lilllm.config.schema import OptimizationConfig
+from lilllm.errors import CheckpointError, ConfigError
+from lilllm.events import Report
+from lilllm.files import make_folder, write_atomic
+from lilllm.model.checkpoint import save_model
+from lilllm.model.transformer import Transformer
+from lilllm.tokenizer import Tokenizer
+from lilllm.training.hardware import Machine, resolve_machine
+from lilllm.training.state import Counters, newest_valid
+
+FREE_KEYS = frozenset(
+    {
+        "log_every",
+        "eval_every",
+        "eval_tokens",
+        "save_every",
+        "keep_last",
+        "sample_every",
+        "sample_prompts",
+        "processes",
+    }
+)
+"""Keys about logging, saving and watching: a run may continue with other values."""
+
+COMPILE_PAYS_AFTER = 2e16
+"""FLOPs of a CPU run from which about a minute of compiling is won back."""
+
+
+def open_stage(
+    folder: Path, config: Config, keys: tuple[str, ...], report: Report, fresh: bool
+) -> tuple[Config, Machine, Path | None]:
+    """Prepare a stage folder: nothing there, something to continue, or something else.
+
+    Args:
+        folder: of the stage.
+        config: as asked for now.
+        keys: dotted keys and sections that the stage's result depends on.
+        report: is told about damaged checkpoints.
+        fresh: move what is there aside and start again.
+
+    Returns:
+        the config with every auto resolved, the machine, and a checkpoint to continue from.
+
+    Raises:
+        ConfigError: the stage was run with other values of `keys`.
+    """
+    if fresh and folder.exists():
+        aside = folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        folder.rename(aside)
+    stored_path = folder / "config.yaml"
+    latest = newest_valid(folder, report)
+    if latest is not None and stored_path.is_file():
+        stored = load_config(stored_path)
+        config = _keep_resolved(config, stored)
+        changed = changed_keys(stored, config, keys)
+        if changed:
+            raise ConfigError(
+                f"{folder}: was trained with other settings: " + "; ".join(changed),
+                "undo them to continue it, add --fresh to start it again (the old one is moved "
+                "aside), or give the run another name=",
+            )
+    machine = resolve_machine(config)
+    config = config.model_copy(
+        update={
+            "device": machine.device,
+            "precision": machine.precision,
+            "threads": machine.threads,
+        }
+    )
+    make_folder(folder)
+    write_atomic(stored_path, dump_yaml(config, _provenance()))
+    return config, machine, latest
+
+
+def changed_keys(old: Config, new: Config, keys: Iterable[str]) -> list[str]:
+    """`key: old -> new` for every key below `keys` that differs and is not free to change."""
+    before, after = (_flatten(config.model_dump(mode="json")) for config in (old, new))
+    return [
+        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if any(key == prefix or key.startswith(prefix + ".") for prefix in keys)
+        and key.split(".")[-1] not in FREE_KEYS
+        and before.get(key) != after.get(key)
+    ]
+
+
+def _keep_resolved(config: Config, stored: Config) -> Config:
+    """Where auto is asked for, what it resolved to when the stage first started."""
+    update = {
+        key: getattr(stored, key)
+        for key in ("device", "precision", "threads")
+        if getattr(config, key) == "auto"
+    }
+    return config.model_copy(update=update)
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flatten(item, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _provenance() -> str:
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(lilllm.__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+    except OSError:
+        git = ""
+    return (
+        f"# resolved by lilllm {lilllm.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, git {git or 'unknown'}\n"
+    )
+
+
+def wants_compile(section: OptimizationConfig, device: str, flops: float) -> bool:
+    """Whether `compile: auto` means yes for a run of that many FLOPs."""
+    if section.compile != "auto":
+        return section.compile
+    return device == "cuda" or (device == "cpu" and flops > COMPILE_PAYS_AFTER)
+
+
+def write_weights(
+    folder: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    config: Config,
+    provenance: dict[str, Any],
+    counters: Counters,
+) -> None:
+    """Fill a checkpoint folder: model, tokenizer, generation defaults and `lilllm.yaml`."""
+    save_model(
+        folder,
+        model,
+        bos_id=tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.end_id,
+        eos_ids=sorted(tokenizer.stop_ids),
+        pad_id=tokenizer.pad_id,
+        generation=config.generate.model_dump(mode="json"),
+    )
+    tokenizer.save(folder)
+    record = {
+        **provenance,
+        "step": counters.step,
+        "tokens_seen": counters.tokens,
+        "config": config.model_dump(mode="json"),
+    }
+    write_atomic(folder / "lilllm.yaml", yaml.safe_dump(record, sort_keys=False))
+
+
+def check_provenance(folder: Path, expected: dict[str, Any]) -> None:
+    """Refuse to continue a checkpoint that saw another tokenizer or other data.
+
+    Raises:
+        CheckpointError: `lilllm.yaml` is missing or names other hashes.
+    """
+    try:
+        record = yaml.safe_load((folder / "lilllm.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as err:
+        raise CheckpointError(f"{folder / 'lilllm.yaml'}: cannot be read ({err})") from err
+    for key, value in expected.items():
+        if record.get(key) != value:
+            raise ConfigError(
+                f"{folder}: {key} is {record.get(key)}, but now it is {value}: the inputs of "
+                "this run have changed since",
+                "add --fresh to start it again on the new ones (the old one is moved aside), or "
+                "give the run another name=",
+            )

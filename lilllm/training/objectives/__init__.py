@@ -1,0 +1,1 @@
+"""What a batch's loss is: each objective maps a batch to (sum of losses, count of its unit)."""

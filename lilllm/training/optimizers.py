@@ -1,0 +1,77 @@
+"""AdamW and Muon over one model, as a list of torch optimizers that step together."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lilllm.config.schema import OptimizationConfig
+
+
+def make_optimizers(model: nn.Module, config: OptimizationConfig) -> list[torch.optim.Optimizer]:
+    """The optimizers of a run; every group remembers its peak as `peak_lr`.
+
+    Matrices of the blocks have weight decay, embeddings and vectors have none. With
+    `optimizer: muon` those matrices go to Muon (Jordan et al. 2024; torch's implementation,
+    its learning rate scaled by sqrt(rows / columns) as in the original) and the rest to AdamW.
+    """
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            in_block = parameter.ndim == 2 and "embed_tokens" not in name and "lm_head" not in name
+            (matrices if in_block else rest).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": 0.0}]
+    optimizers: list[torch.optim.Optimizer] = []
+    if config.optimizer == "muon":
+        optimizers.append(
+            torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
+        )
+    else:
+        groups.append({"params": matrices, "weight_decay": config.weight_decay})
+    betas = (config.beta1, config.beta2)
+    optimizers.append(torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def set_lr(optimizers: list[torch.optim.Optimizer], scale: float) -> None:
+    """Give every group its peak learning rate times `scale`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * scale
+
+
+def optimizer_tensors(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """Every state tensor, named `<parameter name>.<state name>`."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}.{key}": value
+        for optimizer in optimizers
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave, into fresh optimizers of the same config.
+
+    Raises:
+        KeyError: a tensor belongs to no parameter of the optimizers.
+    """
+    owners: dict[str, tuple[torch.optim.Optimizer, Tensor]] = {}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                owners[names[parameter]] = optimizer, parameter
+    for full_name, value in tensors.items():
+        name, _, key = full_name.rpartition(".")
+        optimizer, parameter = owners[name]
+        optimizer.state[parameter][key] = value.to(parameter.device)
