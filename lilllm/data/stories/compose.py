@@ -30,8 +30,8 @@ def compose(seed: int, index: int) -> tuple[Story, World]:
         text = text.replace("«", '"').replace("»", '"')
         said = text.translate(_BLANK).split()
         words = _asked_words(w, said)
-        # About 1 story in 250 is too short, too long or lacks a word to ask for: told anew.
-        if MIN_WORDS <= len(said) <= MAX_WORDS and all(words):
+        # About 1 story in 100 is too short, too long or lacks a word to ask for: told anew.
+        if MIN_WORDS <= len(said) <= MAX_WORDS and all(words) and len(set(words)) == 3:
             break
     features = []
     if '"' in text:

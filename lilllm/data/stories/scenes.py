@@ -52,6 +52,17 @@ def sky_line(w: World) -> str:
     ))  # fmt: skip
 
 
+def day(w: World) -> str:
+    """When the action begins, to start a sentence with; tells the weather if it is not told."""
+    hour = HOURS[min(w.hour, EVENING)]
+    if w.today:
+        return w.pick(("That day", f"That {hour}", "Before long", f"That very {hour}", "A little later"))
+    if w.rnd() < 0.4:
+        w.today = True
+        return w.pick((f"One {w.sky} {hour}", f"On a {w.sky} {hour}", f"One {w.sky} day"))
+    return w.pick(("One day", f"One {hour}", "One day", "Then one day"))
+
+
 def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
     """The hero enters, perhaps with the weather; one to three sentences.
 
@@ -64,18 +75,18 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
     if traits:
         h.trait = w.pick(traits)
     who = f"{an(h.trait)} {h.kind}"
-    love = loves or w.pick(ACTIVITIES)
-    n, he = h.n, h.he
-    if w.rnd() < 0.24:
+    love = w.love = loves or w.pick(ACTIVITIES)
+    n, he, kind = h.n, h.he, h.kind
+    if w.rnd() < 0.2:
+        w.today = True
         w.say(sky_line(w))
         w.say(
             f"{n}, {who} who loved to {love}, looked out of the window.",
-            f"{n} was {who} who loved to {love}.",
+            f"{n}, {who} who loved to {love}, was up before everyone else.",
             f"On such a day, {who} named {n} liked to {love}.",
-            f"In a little house lived {who} named {n}. Even on such a day, {he} wanted to {love}.",
+            f"In a little house, {who} named {n} was having breakfast and thinking. Maybe this was a good day to {love}.",
         )
         return
-    kind = h.kind
     w.say(
         f"Once upon a time, there was {who} named {n}. {h.He} loved to {love}.",
         f"Once there was {who} who loved to {love}. {h.His} name was {n}.",
@@ -83,14 +94,17 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
         f"There was once {who} called {n}, who liked to {love}.",
         f"In a little house at the end of the lane lived {who} named {n}. {h.He} loved to {love}.",
         f"In a green valley lived {who} named {n}. Most of all, {he} loved to {love}.",
-        f"{n} the {kind} liked many things, but best of all {he} liked to {love}.",
+        f"{n} the {kind} liked many things, but best of all {he} liked to {love}."
+        if not h.child
+        else f"{n} liked many things, but best of all this {h.trait} {kind} liked to {love}.",
         f"Everyone in the village knew {n}, {who} who loved to {love}.",
         f"This is the story of {n}, {who} who loved to {love}.",
         f"Long ago, near a big forest, there lived {who} named {n}. All day long {he} liked to {love}.",
         f"{n} was only a little {kind}, but {he} already knew how to {love}.",
         f"If you ever meet {who} who loves to {love}, it may be {n}.",
+        f"When {n} was not asleep, {he} liked to {love}. {h.He} was {who}.",
+        f"Do you know {n}? {h.He} was {who}, and {he} loved to {love}.",
     )
-    w.maybe(0.3, sky_line(w))
 
 
 def night_sound(w: World) -> str:
@@ -110,69 +124,95 @@ def _close_happy(w: World) -> None:
     if w.together:
         w.say(
             f"{n} and {f} laughed until their tummies hurt.",
-            "They laughed all the way home.",
             f"{n} and {f} danced in a circle until they fell down laughing.",
-            f"\u00abThis is the best day ever!\u00bb said {f}, and {n} laughed and agreed.",
-            "The two friends were so happy that they sang all the way home.",
+            f"«This is the best day ever!» said {f}, and {n} laughed and agreed.",
+            f"{n} and {f} smiled at each other. It was a happy day after all.",
+            f"The next day {n} went to {w.love} again, and this time {f} came along. They were very happy."
+            if w.love
+            else f"{n} gave {f} a big hug, and they both began to giggle.",
+            f"{f} giggled, and then {n} giggled, too. Soon neither of them could stop.",
+            "They laughed all the way home."
+            if not w.home
+            else f"{n} and {f} sang and laughed until it was time for bed.",
+            "The two friends were so happy that they sang all the way home."
+            if not w.home
+            else f"Then {n} and {f} held {w.hero.paws} and jumped up and down for joy.",
         )
         return
     w.say(
         f"{n} was so happy that {he} hummed all through dinner.",
-        f"{n} skipped home with a big, happy smile.",
-        f"{n} did a happy little dance in the kitchen.",
+        f"{n} skipped home with a big, happy smile."
+        if not w.home
+        else f"{n} skipped around the kitchen table with a big, happy smile.",
+        f"{n} did a happy little dance, right there and then.",
         f"{n} laughed and laughed, and then {he} laughed some more.",
-        f"All that {HOURS[min(w.hour, EVENING)]}, {n} could not stop smiling.",
-        f"\u00abHooray!\u00bb shouted {n}, and {he} spun around with {his} arms in the air.",
+        f"All that {HOURS[max(1, min(w.hour, EVENING))]}, {n} could not stop smiling.",
+        f"«Hooray!» shouted {n}, and {he} spun around with {his} arms in the air.",
+        f"Then {n} went out to {w.love}, and {he} sang at the top of {his} voice."
+        if w.love and w.hour < EVENING
+        else f"{n} was smiling so much that {his} cheeks hurt.",
     )
 
 
 def _close_proud(w: World) -> None:
-    h = w.hero
+    h, e = w.hero, w.elder.n
     n, he, his = h.n, h.he, h.his
     w.say(
         f"{n} stood up very tall. {h.He} had never felt so proud.",
         f"{n} felt proud from {his} ears down to {his} toes.",
         f"{n} felt ten feet tall.",
-        f"\u00abI did it,\u00bb said {n}, and {he} felt very proud.",
-        f"{w.elder.n} gave {w.hero.him} a big hug and said, \u00abI am so proud of you.\u00bb",
+        f"«I did it,» said {n}, and {he} felt very proud.",
+        f"{e} gave {h.him} a big hug and said, «I am so proud of you.»",
         f"At dinner {n} told the whole story, and {his} family clapped. {h.He} felt so proud!",
         f"{n} was so proud that {he} had to tell everyone, even the neighbor's cow.",
+        f"{e} told everyone in the lane about it, and {n} stood beside {w.elder.him} and glowed.",
+        f"That night {n} drew a picture of it all and hung it over {his} bed. {h.He} was very proud.",
+        f"{n} put {his} {h.paws} on {his} hips and grinned. What a big {h.kind} {he} was now!",
     )
 
 
 def _close_calm(w: World) -> None:
-    h, item = w.hero, w.item
+    h, e, item = w.hero, w.elder.n, w.item
     n, he, his = h.n, h.he, h.his
     w.hour = EVENING
     sound = night_sound(w)
     told = sound[0].upper() + sound[1:]
-    if item and item.holder is w.hero and w.rnd() < 0.4:
+    if item and item.holder is h and w.rnd() < 0.35:
         w.say(
             f"That night, {n} put the {item.noun} beside {his} bed. Then {he} closed {his} eyes and slept.",
-            f"At bedtime the {item.noun} stood where {he} could see it. {told}, and {n} slept.",
+            f"At bedtime the {item.noun} lay where {he} could see it. {told}, and {n} slept.",
+            f"{told}. {n} looked at the {item.noun} once more and fell asleep.",
         )
         return
     w.say(
         f"That night, {n} lay in bed while {sound}. Soon {he} was fast asleep.",
         f"{told}. {n} yawned, closed {his} eyes and slept.",
-        f"When evening came, everything was quiet. {h.He} was warm and sleepy, and {sound}.",
+        f"When night came, everything was quiet. {h.He} was warm and sleepy, and {sound}.",
         f"At bedtime {n} gave one big yawn. {told}, and all was well.",
         f"{n} pulled the blanket up to {his} chin. {told}, and soon {he} was dreaming.",
-        f"In the evening {n} sat on the step with {w.elder.n}. They did not need to say a word.",
+        f"In the evening {n} sat on the step with {e}. They did not need to say a word.",
+        f"Later, {e} tucked {h.him} in and blew out the light. «Good night, {n}.» But {n} was already asleep.",
+        f"That evening {n} sat by the fire, warm and quiet, and leaned on {e}. {told}.",
+        f"{n} fell asleep early that night and dreamed of how {he} would {w.love} in the morning."
+        if w.love
+        else f"{n} slept deep and long that night.",
     )
 
 
 def _close_sad(w: World) -> None:
-    h = w.hero
+    h, e = w.hero, w.elder.n
     n, he, his = h.n, h.he, h.his
     w.say(
-        f"{n} walked home slowly and did not say a word.",
+        f"{n} walked home slowly and did not say a word. {h.He} felt very sad."
+        if not w.home
+        else f"{n} went to {his} room and did not say a word. {h.He} felt very sad.",
         f"A tear rolled down {his} nose. {h.He} was sad for a long time.",
         f"That night, {n} cried softly into {his} pillow.",
         f"{n} sat by the window and felt very sad.",
-        f"{n} did not want to play or eat. {h.He} just felt sad.",
-        f"Nobody said anything. There was nothing left to say, and {n} began to cry.",
-        f"{w.elder.n} held {w.hero.him} close for a long time, but {he} was still sad.",
+        f"{n} did not want to {w.love or 'play'} that day. {h.He} just felt sad.",
+        f"There was nothing left to say, and {n} began to cry.",
+        f"{e} held {h.him} close for a long time, but {he} was still sad.",
+        f"{n} tried to smile, but {he} could not. Tears ran down {his} face.",
     )
 
 

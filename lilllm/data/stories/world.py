@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 MORNING, AFTERNOON, EVENING, NIGHT = range(4)
 HOURS = ("morning", "afternoon", "evening", "night")
+_WORN_OUT = frozenset({"old", "torn", "rusty", "short", "empty", "floppy", "heavy", "big"})
 PARAGRAPH = "\n\n"
 _CHILD_ELDERS = (("Mom", True), ("Dad", False), ("Grandma", True), ("Grandpa", False))
 _ANIMAL_ELDERS = (("Mama", True), ("Papa", False), ("Grandma", True), ("Grandpa", False))
@@ -70,22 +71,8 @@ class World:
     """State of one story and the text told so far."""
 
     __slots__ = (
-        "bad",
-        "elder",
-        "friend",
-        "hero",
-        "home",
-        "hour",
-        "item",
-        "key_nouns",
-        "mood",
-        "moral",
-        "out",
-        "rnd",
-        "sky",
-        "summary",
-        "together",
-        "twist",
+        "bad", "elder", "friend", "hero", "home", "hour", "item", "key_nouns", "love", "mood",
+        "moral", "out", "quiet", "rnd", "sky", "summary", "today", "together", "twist",
     )  # fmt: skip
 
     def __init__(self, rng: Random) -> None:
@@ -97,6 +84,9 @@ class World:
         self.item: Item | None = None
         self.together = False  # whether the friend is beside the hero now
         self.home = False  # whether the story ends at home
+        self.quiet = self.rnd() < 0.3  # told without speech wherever the plot can be
+        self.today = False  # whether the weather of the day has been told
+        self.love = ""  # what the hero loves to do, completing `to ...`
         self.moral = self.bad = self.twist = False
         self.summary = self.mood = ""
         self._cast()
@@ -137,13 +127,15 @@ class World:
     # Telling
 
     def say(self, *options: str) -> None:
-        """Tells one of the options: one or more whole sentences."""
+        """Tells one of the options: whole sentences; in a quiet story one without speech."""
+        if self.quiet:
+            options = tuple(o for o in options if "«" not in o) or options
         self.out.append(options[int(self.rnd() * len(options))])
 
     def maybe(self, p: float, *options: str) -> None:
         """Tells one of the options with probability p."""
         if self.rnd() < p:
-            self.out.append(options[int(self.rnd() * len(options))])
+            self.say(*options)
 
     def para(self) -> None:
         """Ends the paragraph."""
@@ -157,6 +149,15 @@ class World:
         item = Item(thing, self.pick(thing.looks), holder or self.hero)
         self.item = item
         self.key_nouns.append(thing.noun)
+        return item
+
+    def wish(self, things: tuple[Thing, ...]) -> Item:
+        """A thing nobody in the story holds yet, and fine enough to be wished for."""
+        item = self.own(things)
+        while item.adj in _WORN_OUT:
+            item = self.own(things)
+            del self.key_nouns[-2]
+        item.holder = None
         return item
 
     def go(self, *not_here: Place) -> Place:

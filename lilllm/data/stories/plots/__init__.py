@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lilllm.data.stories.plots import finding, growing, honesty, kindness, mending, together
+from lilllm.data.stories.plots import feasts, finding, growing, honesty, kindness, mending, together
 from lilllm.data.stories.world import World
 
 PLOTS: tuple[Callable[[World], None], ...] = (
@@ -16,8 +16,8 @@ PLOTS: tuple[Callable[[World], None], ...] = (
     honesty.a_promise,
     honesty.a_warning,
     together.sharing,
-    together.surprise,
-    together.contest,
+    feasts.surprise,
+    feasts.contest,
     together.newcomer,
     together.goodbye,
     kindness.hurt_animal,

@@ -2,7 +2,7 @@
 """Plots about finding: a lost thing, a strange noise, a lost way."""
 
 from lilllm.data.stories.lexicon import CARRIED, WEARABLES, Place
-from lilllm.data.stories.scenes import close, intro
+from lilllm.data.stories.scenes import close, day, intro
 from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World
 
 
@@ -24,9 +24,9 @@ def lost_thing(w: World) -> None:
         f"Wherever {h.he} went, {h.his} {item.full} went too.",
     )
     w.para()
-    a, b = first.busy[1], second.busy[1]
+    a, b, today = first.busy[1], second.busy[1], day(w)
     w.say(
-        f"One day {h.n} {a} {first.at}. After lunch {h.he} {b} {second.at}.",
+        f"{today}, {h.n} {a} {first.at}. After lunch {h.he} {b} {second.at}.",
         f"In the morning {h.n} went out and {a} {first.at}. In the afternoon {h.he} {b} {second.at}.",
         f"It was a busy day. First {h.n} {a} {first.at}, and then {h.he} {b} {second.at}.",
     )
@@ -52,10 +52,11 @@ def lost_thing(w: World) -> None:
         f"«Close your eyes and think,» said {e.n}. «What did you do today?»",
         f"«Things do not walk away,» said {e.n}. «Where did you put it down?»",
         f"{e.n} sat down beside {h.him}. «Let's walk through your day again,» said {e.n}.",
+        f"{e.n} told {h.him} to sit down, to breathe and to think of the whole day, from the beginning.",
     )
     if w.chance(0.45):
         w.say(
-            f"«Maybe {other.at},» said {h.n}. They went to look, but the {t} was not there.",
+            f"«Maybe it is {other.at},» said {h.n}. They went to look, but the {t} was not there.",
             f"{h.n} ran back to the {other.noun} first. It was the wrong place.",
             f"First they searched {other.at}, {w.pick(other.spots)}. They found only a snail.",
         )
@@ -75,7 +76,7 @@ def he_took(w: World) -> str:
         f"{he} took it everywhere",
         f"{he} would not leave home without it",
         f"it was the best thing {he} owned",
-        "no other thing was so dear",
+        f"nothing else was so dear to {w.hero.him}",
     ))  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def _on_the_hero(w: World, item: Item) -> None:
         f"{h.He} crawled under the table and shook out all the boots. No {t}.",
     )
     w.say(
+        f"{h.n} was sure that it was gone forever, and {h.his} lip began to shake.",
         f"«I lost my {t}!» {h.he} cried. «I will never see it again!»",
         f"«It is gone forever,» said {h.n}, and {h.his} lip began to shake.",
     )
@@ -94,6 +96,7 @@ def _on_the_hero(w: World, item: Item) -> None:
         f"{e.n} looked at {h.him} and began to laugh. «Have you looked in the mirror?»",
         f"{e.n} tried not to laugh. «Come here,» said {e.n}, and held up a mirror.",
         f"«How strange,» said {e.n}. «I can see it from here.»",
+        f"{e.n} looked at {h.him} for a moment, began to laugh and pointed at the mirror.",
     )
     w.say(
         f"{h.n} put one {h.paw} up and felt it. {h.He} had been wearing the {t} all along!",
@@ -122,8 +125,9 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
         item.holder = h
         w.say(
             f"There, {spot}, lay the {t}!",
-            f"And {spot} something {item.adj} was waiting. It was the {t}!",
+            f"And {spot} there was something {item.adj}. It was the {t}!",
             f"{h.n} looked {spot}. «Here it is!» {h.he} shouted.",
+        f"{h.n} saw it first. {spot[0].upper() + spot[1:]}, the {item.full} was waiting for {h.him}.",
         )
         w.say(
             f"{h.n} hugged the {t} and promised to take better care of it.",
@@ -144,10 +148,12 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
         w.say(
             f"«Is this yours?» {f.he} asked. «I kept it safe for you. My name is {f.n}.»",
             f"«I waited here,» said the {f.kind}. «I knew that someone would miss it. I am {f.n}.»",
+        f"{f.His} name was {f.n}, and {f.he} had kept it safe all afternoon.",
         )
         w.say(
-            f"«Oh, thank you!» said {h.n}. «Do you want to {item.play} with me tomorrow?» {f.n} nodded.",
+            f"«Oh, thank you!» said {h.n}. «Will you play with me tomorrow?» {f.n} nodded.",
             f"{h.n} thanked {f.him} three times. «Come and play with me!» {h.he} said.",
+        f"{h.n} thanked {f.him} three times, and the two walked home side by side.",
         )
         w.summary = f"{h.n} loses {item.a} {where.at}, and {f.n}, who kept it safe, becomes a new friend."
         close(w, "happy", "a stranger can be a friend you do not know yet",
@@ -161,6 +167,7 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
         )
         w.say(
             f"«I am sorry,» said {e.n}. «Some lost things do not come back.»",
+        f"{h.n} asked everyone who came by, but nobody had seen it.",
             f"The next day they looked again, but nobody ever found the {t}.",
         )
         w.summary = f"{h.n} leaves {item.a} {where.at}, goes back too late and never finds it again."
@@ -194,17 +201,19 @@ def strange_noise(w: World) -> None:
     intro(w, ("curious", "brave", "quiet", "young", "clever", "small"))
     w.para()
     w.say(
-        f"One evening {h.he} heard a noise {at}. It was {noise}.",
-        f"One night there came {noise} from the {room}. {h.n} sat up in bed.",
-        f"{h.n} and {f.n} were playing when they heard it: {noise}. It came from the {room}.",
+        f"{w.pick(('One evening', 'That evening'))}, {f.n} came to stay the night. They were already in bed when they heard a noise {at}. It was {noise}.",
+        f"One night, {f.n} was sleeping at {h.n}'s house. Then there came {noise} from the {room}. They both sat up in bed.",
+        f"{h.n} and {f.n} were playing by the fire when they heard it: {noise}. It came from the {room}.",
     )
     guess = w.pick(("a dragon", "a ghost", "a giant", "a hungry wolf", "a thief"))
     w.say(
         f"«It must be {guess},» whispered {f.n}. «Don't go!»",
-        f"{f.n}, who had come to stay the night, hid under the blanket. «It's {guess}!»",
+        f"{f.n} hid under a blanket. «It's {guess}!»",
+        f"{f.n} was sure that it was {guess}, and hid under a blanket.",
         f"«Maybe it is {guess},» said {f.n} in a small voice.",
     )
     w.say(
+        f"{h.n}'s knees were shaking, but {h.he} stood up. Nobody could sleep with {guess} in the house.",
         f"«{guess.capitalize()} would be much louder,» said {h.n}, but {h.his} knees were shaking.",
         f"{h.n} swallowed hard. «We will not know until we look,» {h.he} said.",
         f"{h.n} wanted to hide too. But even more, {h.he} wanted to know.",
@@ -227,9 +236,10 @@ def strange_noise(w: World) -> None:
         f"{h.n} took a deep breath and looked. There, {where}, was {truth}!",
     )
     w.twist = True
-    w.together = True
+    w.together = w.home = True
     w.say(
         f"«So that is our monster!» said {f.n}.",
+        f"They looked at each other, and then they began to laugh. So much for {guess}!",
         f"«Hello, {guess[2:]},» said {h.n}, and they both began to laugh.",
         f"«That is not {guess} at all,» said {f.n}, and let out a long breath.",
     )
@@ -283,14 +293,16 @@ def lost_way(w: World) -> None:
     intro(w, ("curious", "dreamy", "lively", "young", "playful", "small"))
     w.say(
         f"«Do not go past the old bridge,» {e.n} always said.",
+        "Every child in the village knew the rule: nobody went past the old bridge alone.",
         f"{h.He} was allowed to go as far as the old bridge, and no farther.",
-        f"«If you ever get lost,» {e.n} once told {h.him}, «remember: {saying}.»",
+        f"«Stay on this side of the old bridge,» {e.n} once told {h.him}. «And if you ever get lost, remember: {saying}.»",
     )
     told = w.out[-1].endswith(f"{saying}.»")
     w.para()
     w.hour = AFTERNOON
+    today = day(w)
     w.say(
-        f"One afternoon {h.n} saw {lure}. {h.He} followed it over the bridge and into the woods.",
+        f"{today}, {h.n} saw {lure}. {h.He} followed it over the bridge and into the woods.",
         f"But one day {lure} caught {h.his} eye. {h.n} ran after it, on and on, and never looked back.",
         f"Then {h.he} saw {lure}. «Wait for me!» called {h.n}, and forgot all about the bridge.",
     )
@@ -303,6 +315,7 @@ def lost_way(w: World) -> None:
     w.say(
         f"{h.He} tried the path on the {tries}. It ended at a thorny bush.",
         f"«Hello?» {h.he} called. Only a crow answered.",
+        f"{h.He} called for help, but only a crow answered.",
         f"{h.He} walked and walked, and came back to the very same tree.",
     )
     w.para()
@@ -323,10 +336,16 @@ def lost_way(w: World) -> None:
         w.say(
             f"{e.n} came running. «Where have you been?» {e.he} cried, and hugged {h.him} hard.",
             f"At the gate stood {e.n} with a lamp. «There you are,» said {e.n}. «I was so worried.»",
+            f"{e.n} was standing at the gate with a lamp, white with worry, and held {h.him} tight.",
         )
-        w.maybe(0.6, f"«I went past the bridge,» said {h.n}. «I am sorry. I won't do it again.»")
+        w.maybe(0.6, f"«I went past the bridge,» said {h.n}. «I am sorry. I won't do it again.»",
+                f"{h.n} said that {h.he} was sorry, and {h.he} meant it.")  # fmt: skip
+        proud = w.chance(0.35)
+        if proud:
+            w.say(f"«But you found the way home all by yourself,» said {e.n}. «That was clever.»",
+                  f"But {e.n} was glad, too, that {h.he} had found the way all alone.")  # fmt: skip
         w.summary = f"{h.n} follows {lure} too far, gets lost, and finds the way home by {mark}."
-        close(w, w.pick(("calm", "calm", "proud")), "it is good to listen to those who love you",
+        close(w, "proud" if proud else "calm", "it is good to listen to those who love you",
               "when you are lost, it helps to stop and think")  # fmt: skip
     else:
         w.say(

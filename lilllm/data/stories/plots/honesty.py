@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 from lilllm.data.stories.lexicon import FOODS
-from lilllm.data.stories.scenes import close, intro
+from lilllm.data.stories.scenes import close, day, intro
 from lilllm.data.stories.world import AFTERNOON, EVENING, World, an
 
 
@@ -53,17 +53,21 @@ def a_lie(w: World) -> None:
         blamed = f.n
     intro(w, ("lively", "playful", "merry", "young", "funny", "busy", "clever"))
     w.para()
+    told = w.today
     w.say(
-        f"One day, when nobody was looking, {h.n} {d.deed}.",
-        f"One afternoon {h.he} was alone in the house. {h.n} {d.deed}.",
+        f"{day(w)}, when nobody was looking, {h.n} {d.deed}.",
+        f"One afternoon {h.he} was alone in the house. {h.n} {d.deed}."
+        if not told else f"{h.n} was all alone that afternoon, and {h.he} {d.deed}.",
         f"It was a long and boring day. So {h.n} {d.deed}.",
     )
     w.say(
         f"Then {e.n} came home and found {d.found}. «Did you {d.did_you}?» asked {e.n}.",
         f"«What is this?» asked {e.n}, who saw {d.found}. «{h.n}, did you {d.did_you}?»",
         f"Soon {e.n} saw {d.found}. «Who did that?» asked {e.n}.",
+        f"Soon {e.n} found {d.found} and wanted to know who had done it.",
     )
     w.say(
+        f"{h.n} looked at the floor and shook {h.his} head. {h.He} said that it was {blamed}.",
         f"{h.n} looked at the floor. «No,» {h.he} said. «It was {blamed}.»",
         f"«Not me!» said {h.n} quickly. «I saw {blamed} do it!»",
         f"{h.n} was afraid. So {h.he} pointed away and said, «It was {blamed}!»",
@@ -74,7 +78,7 @@ def a_lie(w: World) -> None:
         return
     w.say(
         f"{e.n} believed it. But {h.n} did not feel good. There was a stone in {h.his} tummy.",
-        f"«I see,» said {e.n}. {h.n} ran outside to play, but playing was no fun at all.",
+        f"{e.n} believed it. {h.n} ran outside to play, but playing was no fun at all.",
         f"That night {h.n} could not sleep. The lie felt as heavy as a wet coat.",
     )
     if blamed in ("the cat", "the dog", "the crow"):
@@ -85,15 +89,18 @@ def a_lie(w: World) -> None:
     elif blamed == f.n:
         w.say(
             f"«{f.n} may not come to play for a while,» said {e.n}. That made it even worse.",
+            f"Now {f.n} was not allowed to come and play, and {f.he} did not even know why.",
             f"Then {f.n} came by, friendly as ever, and gave {h.him} half of {an(w.pick(FOODS))}.",
         )
     w.say(
         f"At last {h.n} went to {e.n}. «It was not {blamed},» {h.he} said. «It was me.»",
+        f"At last {h.n} went to {e.n} and told the truth, every word of it.",
         f"«I told a lie,» {h.n} said all at once, and then {h.he} told {e.n} everything.",
         f"{h.n} pulled at {e.n}'s sleeve. «I did it,» {h.he} whispered. «I am sorry that I lied.»",
     )
     w.say(
         f"{e.n} was silent. Then {e.he} said, «That was brave. Thank you for the truth.»",
+        f"{e.n} was silent for a while. Then {e.he} took {h.him} into {e.his} arms.",
         f"«I am glad you told me,» said {e.n}. «Now, how can you make it good?»",
         f"«The truth is a little late,» said {e.n}, «but it is welcome.»",
     )
@@ -107,7 +114,7 @@ def _caught(w: World, d: _Deed, trace: str, blamed: str) -> None:
     h, e = w.hero, w.elder
     w.say(
         f"«How strange,» said {e.n}. «Then why do I see {trace}?»",
-        f"{e.n} bent down and looked closely at {h.him}. There was {trace}.",
+        f"But {e.n} bent down and looked closely at {h.him}. There was {trace}.",
         f"But {e.n} saw {trace}. {e.He} did not say a word. {e.He} only waited.",
     )
     w.say(
@@ -118,6 +125,7 @@ def _caught(w: World, d: _Deed, trace: str, blamed: str) -> None:
     if w.chance(0.55):
         w.bad = True
         w.say(
+            f"{e.n} was sad, not because of the {d.noun}, but because of the lie. {e.He} left the room without a word.",
             f"«It is not the {d.noun} that makes me sad,» said {e.n}. «It is the lie.»",
             f"«I could have forgiven you the {d.noun},» said {e.n}. «But you lied to me.» {e.He} left the room.",
         )
@@ -129,12 +137,13 @@ def _caught(w: World, d: _Deed, trace: str, blamed: str) -> None:
         close(w, "sad", "a lie costs more than the truth", "nobody trusts a person who lies")
         return
     w.say(
+        f"Then {h.he} said in a very small voice that {h.he} was sorry, and that it was not {blamed} at all.",
         f"«I am sorry,» {h.he} said in a very small voice. «It was me, and not {blamed}.»",
         f"«It was me,» {h.he} said at last. «I was scared that you would be angry.»",
     )
     w.say(
         f"«I am a little angry,» said {e.n}. «But I will always love you.» Then {h.n} {d.amends.format(his=h.his)}.",
-        f"{e.n} nodded. «Then you know what to do.» And {h.n} {d.amends.format(his=h.his)}.",
+        f"{e.n} nodded and waited. And {h.n} {d.amends.format(his=h.his)}.",
     )
     w.summary = f"{h.n} {d.deed}, blames {blamed} and is found out by {trace}; {h.he} says sorry."
     close(w, w.pick(("calm", "happy")), "a lie is always found out", "it is best to tell the truth at once")
@@ -147,21 +156,22 @@ class _Duty(NamedTuple):
     kept: str
     failed: str
     noun: str
+    asker: str
 
 
 _DUTIES = (
     _Duty("water the sunflower every day", "watered the sunflower", "The sunflower was as tall as the door",
-          "The sunflower hung its head. It was brown and dry", "sunflower"),
+          "The sunflower hung its head. It was brown and dry", "sunflower", "the neighbor"),
     _Duty("feed the fish every morning", "fed the fish", "The fish came to the glass and blew a bubble",
-          "The fish lay very still at the bottom of the bowl", "fish"),
-    _Duty("keep the lamp burning by the window", "filled the lamp with oil", "The lamp shone far over the dark water",
-          "The lamp had gone out, and the boat could not find the way home", "lamp"),
+          "The fish lay very still at the bottom of the bowl", "fish", "the baker"),
+    _Duty("light the lamp by the sea every night", "lit the lamp by the sea", "The lamp shone far over the dark water",
+          "The lamp had gone out, and the boat could not find the way home", "lamp", "the old sailor"),
     _Duty("close the gate every night", "closed the gate", "All the sheep were safe and warm",
-          "The gate stood open, and the smallest sheep was gone", "gate"),
-    _Duty("turn the eggs in the nest and keep them warm", "turned the eggs and kept them warm",
-          "Crack, crack! Three yellow chicks looked out", "The eggs were cold, and no chick ever came out", "eggs"),
-    _Duty("stir the pot of jam until the bell rang", "stirred the jam", "The jam was sweet and red and perfect",
-          "The jam was black, and the kitchen was full of smoke", "jam"),
+          "The gate stood open, and the smallest sheep was gone", "gate", "the farmer"),
+    _Duty("keep the duck eggs warm", "kept the eggs warm in a box of wool",
+          "Crack, crack! Three yellow ducklings looked out", "The eggs were cold, and no duckling ever came out", "eggs", "the farmer"),
+    _Duty("feed the hens every evening", "fed the hens", "The hens were fat and happy, and there were nine fresh eggs",
+          "The hens were thin and hungry, and two of them had run away", "hens", "the neighbor"),
 )  # fmt: skip
 
 
@@ -171,7 +181,7 @@ def a_promise(w: World) -> None:
     d = w.pick(_DUTIES)
     w.key_nouns.append(d.noun)
     w.sky = w.pick(("sunny", "windy", "cloudy"))
-    asker = w.pick(("the baker", "the neighbor", "the farmer", e.n, "old Aunt Bell"))
+    asker = w.pick((d.asker, d.asker, e.n))
     fun = w.pick((
         ("go to the fair", "music from the fair"), ("fly kites on the hill", "the kites over the hill"),
         ("swim in the lake", "the splashing from the lake"), ("build a tree house", "hammers in the old tree"),
@@ -180,8 +190,8 @@ def a_promise(w: World) -> None:
     intro(w, ("cheerful", "playful", "kind", "merry", "friendly", "dreamy"))
     w.para()
     w.say(
-        f"One day {asker} had to go away. «Will you {d.ask}?» «I promise,» said {h.n}.",
-        f"«Can you do something for me?» asked {asker}. «Please {d.ask} while I am away.» {h.n} gave {h.his} word.",
+        f"{day(w)}, {asker} had to go away. «Will you {d.ask}?» asked {asker}. «I promise,» said {h.n}.",
+        f"«Can you do something for me?» asked {asker}. «I must go away. Please {d.ask} until I come back.» {h.n} gave {h.his} word.",
         f"When {asker} went on a trip, {h.n} made a promise: {h.he} would {d.ask}.",
     )
     w.say(
@@ -193,23 +203,26 @@ def a_promise(w: World) -> None:
     w.say(
         f"On the third day {f.n} knocked at the door. «Come and {fun[0]} with us!» {f.he} said.",
         f"Then {f.n} came running. «We are going to {fun[0]}! Are you coming?»",
-        f"But then {h.n} heard {fun[1]}, and {f.n} was calling {h.his} name.",
+        f"But then {h.n} heard {fun[1]}, and {f.n} was calling {h.his} name. They were going to {fun[0]}!",
     )
     end = w.rnd()
     if end < 0.4:
         w.say(
             f"{h.n} wanted to go very much. But {h.he} shook {h.his} head. «I promised,» {h.he} said.",
+            f"{h.n} wanted to go very much. But a promise is a promise, so {h.he} stayed.",
             f"{h.His} feet wanted to run. «First I must keep my promise,» said {h.n}.",
         )
         w.say(
             f"{f.n} thought about it. «Then I will help you, and we can go together after that,» {f.he} said.",
             f"«Then we will wait for you,» said {f.n}. And they did.",
+            f"So {f.n} stayed to help, and the work was done in half the time. Then they ran off together.",
         )
         w.together = True
         w.para()
         w.say(
             f"When {asker} came back, everything was well. {d.kept}.",
             f"{d.kept}. «You kept your word,» said {asker}.",
+            f"{asker[0].upper() + asker[1:]} came home and looked around. {d.kept}.",
         )
         w.summary = f"{h.n} promises {asker} to {d.ask} and keeps the promise, although {f.n} wants to {fun[0]}."
         close(w, w.pick(("proud", "proud", "happy")), "a promise is a promise", "it feels good to keep your word")
@@ -234,7 +247,8 @@ def a_promise(w: World) -> None:
         close(w, w.pick(("calm", "happy")), "a promise does not keep itself", "it is never too late to do what you promised")
     else:
         w.bad = True
-        w.say(f"«One day will not matter,» said {h.n}, and went along. The next day {h.he} went again.",
+        w.say(f"{h.n} thought that one day would not matter, and ran off. The next day {h.he} went again.",
+              f"«One day will not matter,» said {h.n}, and went along. The next day {h.he} went again.",
               f"{h.n} ran off with {f.n}. That evening {h.he} was too tired, and the day after {h.he} forgot.")  # fmt: skip
         w.para()
         w.say(
@@ -242,6 +256,7 @@ def a_promise(w: World) -> None:
             f"Then {asker} came home. {d.failed}.",
         )
         w.say(
+            f"{asker[0].upper() + asker[1:]} only shook {e.his if asker == e.n else 'a tired'} head and turned away.",
             f"«You promised,» said {asker} quietly.",
             f"«I trusted you,» said {asker}, and turned away.",
             f"«I am so sorry,» said {h.n}. But sorry could not mend it.",
@@ -280,7 +295,7 @@ _WARNINGS = (
     _Warning("Keep the cage door shut", "The little bird looked so bored",
              "opened the door, just a bit", "With a whir of wings, the bird flew out of the window and was gone",
              "loses the little bird"),
-    _Warning("Bring the cake straight to Grandma's house", "There was a swing by the path",
+    _Warning("Bring the cake straight to Aunt Bell", "There was a swing by the path",
              "put the cake in the grass and swung up high",
              "When {he} came back, the crows had eaten it all", "loses the birthday cake"),
     _Warning("Do not climb on the old wall", "From up there one could see the whole world",
@@ -297,8 +312,8 @@ def a_warning(w: World) -> None:
     he, his, paws = h.he, h.his, h.paws
     intro(w, ("stubborn", "curious", "lively", "young", "careless", "bold"))
     w.say(
-        f"«{warn.rule},» {e.n} told {h.him} one day.",
-        f"One morning {e.n} said, «{warn.rule}.» {h.n} nodded, but {he} was not really listening.",
+        f"«{warn.rule},» {e.n} told {h.him}.",
+        f"{day(w)}, {e.n} said, «{warn.rule}.» {h.n} nodded, but {he} was not really listening.",
         f"«{warn.rule},» said {e.n}. «Yes, yes,» said {h.n}.",
     )
     w.para()

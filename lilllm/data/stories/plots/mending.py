@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 from lilllm.data.stories.lexicon import Thing
-from lilllm.data.stories.scenes import close, intro
+from lilllm.data.stories.scenes import close, day, intro
 from lilllm.data.stories.world import AFTERNOON, Item, World
 
 
@@ -99,11 +99,13 @@ def broken_thing(w: World) -> None:
     w.para()
     w.say(
         f"For a while, all went well. Then it happened. {w.pick(case.how)}",
+        f"{day(w)}, it happened. {w.pick(case.how)}",
         f"{w.pick(case.how)} {h.n} stared at it.",
         f"«Look at me!» called {h.n}. {w.pick(case.how)}",
         f"{h.n} was not careful, only for a moment. {w.pick(case.how)}",
     )
     w.say(
+        f"{h.n} picked it up and held it to {h.his} chest.",
         f"«Oh no,» {h.he} said. «The poor {t}!»",
         f"«No, no, no!» cried {h.n}.",
         f"{h.n} felt cold all over.",
@@ -113,6 +115,7 @@ def broken_thing(w: World) -> None:
         w.say(
             f"What would {f.n} say?",
             f"«What will I tell {f.n}?» {h.he} whispered.",
+            f"And the worst of it was that it belonged to {f.n}.",
         )
     w.say(
         f"Quickly {h.he} {case.wrong}, but {case.why_not}.",
@@ -126,10 +129,12 @@ def broken_thing(w: World) -> None:
     if not mine:
         w.say(
             f"So {h.n} went to {f.n} and told the truth. «I broke your {t}. I am very sorry.»",
+            f"With a red face, {h.n} brought the {t} back to {f.n} and told {f.him} what had happened.",
             f"{h.n} took the {t} back. «It broke while I had it,» {h.he} said. «I am sorry, {f.n}.»",
         )
         w.say(
             f"{f.n} was quiet for a moment. «Thank you for telling me,» {f.he} said. «Let's fix it.»",
+            f"{f.n} was sad, but {f.he} was not angry. They sat down to mend it together.",
             f"{f.n} looked sad. Then {f.he} said, «We can try to mend it together.»",
         )
         w.together = True
@@ -137,6 +142,7 @@ def broken_thing(w: World) -> None:
     else:
         w.say(
             f"«May I see?» asked {e.n}, and looked at it from all sides. «I think we need {_some(case.tool)}.»",
+            f"{e.n} looked at it from all sides and went to get {_some(case.tool)}.",
             f"«A bad mend is only the first mend,» said {e.n}. «What about {_some(case.tool)}?»",
             f"{h.n} showed it to {e.n}. «I can show you how to mend it,» said {e.n}, «but you must do it.»",
         )
@@ -181,6 +187,7 @@ def _cannot_be_mended(w: World, item: Item, case: _Break, mine: bool) -> None:
         )
         w.say(
             f"When {f.n} found it, {f.he} looked at {h.n} for a long time. «You could have told me,» {f.he} said, and went home.",
+            f"But {f.n} found it the next day. {f.He} did not shout. {f.He} just took the {t} and never came to play again.",
             f"But {f.n} found it the next day. «I trusted you,» {f.he} said. {f.He} did not come to play again.",
         )
         w.summary = f"{h.n} breaks {item.a} that belongs to {f.n}, hides it, and loses a friend."
@@ -188,10 +195,11 @@ def _cannot_be_mended(w: World, item: Item, case: _Break, mine: bool) -> None:
               "hiding a mistake only makes it bigger")  # fmt: skip
         return
     w.say(
-        f"{e.n} shook a gray head. «This cannot be mended. But maybe it wants to be something new.»"
-        if e.n[0] == "G" else
+        f"{e.n} shook {w.elder.his} head. «This cannot be mended. But maybe it wants to be something new.»"
+        if w.chance(0.5) else
         f"{e.n} turned it over and over. «I cannot mend it,» said {e.n}. «But look what it could be!»",
         f"«It will never be a real {t} again,» said {e.n}. «What else could it be?»",
+        f"Nobody could mend it, not even {e.n}. But {e.n} did not want to throw it away.",
     )
     w.say(
         f"{h.n} thought and thought. Then {h.he} smiled. With a little paint, it became {case.new_use}!",
@@ -210,7 +218,13 @@ class _Stuck(NamedTuple):
     plan: str
     """The plan that works, past tense, subject `they`."""
     idea: str
-    """The plan as the friend says it."""
+    """The plan as one of the two says it."""
+    gone: str
+    """How the thing got there, past tense."""
+    back: str
+    """How it comes back, past tense."""
+    things: tuple[int, ...]
+    """Which of `_STUCK_THINGS` can be stuck there."""
 
 
 _STUCK = (
@@ -219,29 +233,33 @@ _STUCK = (
             ("shook the tree", "only leaves and one angry squirrel came down"),
             ("jumped as high as {he} could", "it was still far too high"),
             ("tried to climb up", "the lowest branch was out of reach")),
-           "tied a spoon to a long string, threw it over the branch and pulled",
-           "If the branch comes down to us, we do not have to go up to it"),
+           "tied a spoon to a long string, threw it over the branch and pulled it low",
+           "If the branch comes down to us, we do not have to go up to it",
+           "flew up with the wind and got caught in the top of a tall tree", "came down", (0, 2, 3, 4, 5)),
     _Stuck("in the middle of the pond",
            (("reached out with a branch", "the branch was too short"),
             ("threw stones behind it", "the waves pushed it even farther away"),
             ("waded in", "the mud pulled at {his} boots"),
             ("asked a duck for help", "the duck just swam away")),
            "held a big leaf of cardboard and fanned the water until it came floating back",
-           "The wind put it there, so let's make our own wind"),
+           "The wind put it there, so let's make our own wind",
+           "rolled into the pond and floated out to the middle", "came back", (0, 1, 2)),
     _Stuck("on the roof of the shed",
            (("threw a ball at it", "the ball stayed up there too"),
             ("stood on a bucket", "the bucket tipped over with a crash"),
             ("poked it with a broom", "it slid even higher"),
             ("called it to come down", "it did not listen")),
            "carried the garden hose over and washed it down with one big splash",
-           "Water runs down from a roof, so it can bring things down too"),
+           "Water runs down from a roof, so it can bring things down too",
+           "flew up with the wind and landed on the roof of the shed", "slid down", (0, 2, 4)),
     _Stuck("at the bottom of a deep hole",
            (("reached in with one arm", "the hole was deeper than that"),
             ("poked about with a stick", "it only sank into the sand"),
             ("dug at the edge", "even more sand fell in"),
             ("made a hook from a twig", "the hook slipped off again and again")),
            "poured in water, bucket after bucket, until it floated up to the top",
-           "If it can float, water will carry it up"),
+           "If it can float, water will carry it up",
+           "rolled away and fell into a deep hole", "came up", (0, 1, 6)),
 )  # fmt: skip
 _STUCK_THINGS = (
     Thing("ball", ("red", "blue", "yellow", "round"), "play catch with it"),
@@ -249,6 +267,8 @@ _STUCK_THINGS = (
     Thing("hat", ("straw", "red", "floppy", "funny"), "play dress-up with it"),
     Thing("balloon", ("red", "orange", "big", "round"), "play with it"),
     Thing("feather", ("long", "white", "soft", "blue"), "play with it"),
+    Thing("kite", ("red", "yellow", "purple", "long"), "fly it"),
+    Thing("top", ("wooden", "striped", "tiny", "golden"), "spin it"),
 )
 
 
@@ -256,22 +276,18 @@ def better_plan(w: World) -> None:
     """A thing is stuck; strength fails twice, an idea that fits the place works."""
     h, f = w.hero, w.friend
     stuck = w.pick(_STUCK)
-    item = w.own(_STUCK_THINGS)
+    item = w.own((_STUCK_THINGS[w.pick(stuck.things)],))
     t = item.noun
-    w.sky = "windy" if stuck.where != "at the bottom of a deep hole" else "sunny"
+    w.sky = "windy" if "wind" in stuck.gone else "sunny"
     w.together = True
     intro(w)
     w.para()
     w.hour = AFTERNOON
-    gone = (
-        f"fell out of {h.his} {h.paws} and rolled away. There it lay, {stuck.where}."
-        if stuck.where.startswith("at") else
-        f"flew up with the wind. It came down {stuck.where}."
-    )
+    gone = stuck.gone
     w.say(
-        f"One afternoon {h.n} and {f.n} were out with {item.a}. They wanted to {item.play}. But the {t} {gone}",
-        f"{h.He} was playing with {f.n} and {item.a}. All at once the {t} {gone}",
-        f"«Catch!» called {f.n}. But the {t} {gone}",
+        f"{day(w)}, {h.n} and {f.n} were out with {item.a}. They wanted to {item.play}. But the {t} {gone}.",
+        f"{h.n} had {item.a}, and {f.n} came to play. All at once the {t} {gone}.",
+        f"«Look at my {item.full}!» said {h.n} to {f.n}. At that very moment the {t} {gone}.",
     )
     item.holder = None
     (t1, f1), (t2, f2) = w.two(stuck.tries)
@@ -295,15 +311,15 @@ def better_plan(w: World) -> None:
     w.say(
         f"«Wait,» said {h.n} slowly. «{stuck.idea}.»",
         f"{h.n} watched an ant for a while. Then {h.he} jumped up. «{stuck.idea}!»",
+        f"Then {h.n} stopped pulling and began to think. And {h.he} had an idea.",
         f"«Pushing and pulling is not thinking,» said {f.n}. «{stuck.idea}.»",
     )
     if w.chance(0.86):
         item.holder = h
         w.say(
-            f"So they {stuck.plan}. Down came the {t}!" if stuck.where[:4] != "at t" and "pond" not in stuck.where
-            else f"So they {stuck.plan}. There was the {t}!",
+            f"So they {stuck.plan}. Slowly, very slowly, the {t} {stuck.back}!",
             f"Together they {stuck.plan}. It worked at the very first try!",
-            f"They {stuck.plan}. {h.n} caught the {t} with both {h.paws}.",
+            f"They {stuck.plan}. {h.n} took the {t} in both {h.paws}.",
         )
         w.say(
             f"«You are a genius!» said {f.n}.",
@@ -315,19 +331,21 @@ def better_plan(w: World) -> None:
               "a good idea is stronger than a strong arm")  # fmt: skip
     else:
         w.bad = True
-        w.say(f"They {stuck.plan}. But there was only a small, sad sound. The {t} was ruined.")
+        w.say(f"They {stuck.plan}. But when the {t} {stuck.back}, it was torn and broken. It was ruined."
+              if t not in ("ball", "feather", "top") else
+              f"They {stuck.plan}. The {t} {stuck.back}, but a big dog grabbed it and ran away with it.")  # fmt: skip
         w.say(
             f"«I liked that {t} so much,» said {h.n}.",
             "Nobody could play with it anymore, and the sun was going down.",
         )
-        w.summary = f"{h.n} and {f.n} try to save {item.a} that is stuck {stuck.where}, but it is ruined."
+        item.holder = None
+        w.summary = f"{h.n} and {f.n} try to get {item.a} that is stuck {stuck.where}, but in the end it is lost."
         close(w, "sad")
 
 
 class _Chore(NamedTuple):
     job: str
     did: str
-    place: str
     mishap: str
     worry: str
     cure: str
@@ -335,35 +353,35 @@ class _Chore(NamedTuple):
 
 
 _CHORES = (
-    _Chore("bake bread", "mixed flour and water and honey", "the kitchen",
+    _Chore("bake bread", "mixed flour and water and honey",
            "the flour bag tipped over, and a white cloud filled the room",
            "Now there is not enough flour", "used oats instead of the lost flour",
            "The bread was round and brown, and it smelled like heaven"),
-    _Chore("wash the clothes", "rubbed and rinsed the shirts", "the yard",
+    _Chore("wash the clothes", "rubbed and rinsed the shirts",
            "a red sock slipped into the tub with the white shirts",
            "Everything is pink", "dipped all the other shirts in too, so that they matched",
            "On the line hung a whole row of pink shirts, like a sunset"),
-    _Chore("paint the fence", "dipped the big brush into the white paint", "the garden",
+    _Chore("paint the fence", "dipped the big brush into the white paint",
            "the paint can fell over, and half of the paint ran into the grass",
            "It will not be enough for the whole fence", "painted every second board and left the others brown",
            "With its stripes, it was the prettiest fence in the lane"),
-    _Chore("cook the soup", "washed and cut the carrots", "the kitchen",
+    _Chore("cook the soup", "washed and cut the carrots",
            "the whole salt jar fell into the pot",
            "Nobody can eat that", "added three potatoes and a lot of milk",
            "The soup was thick and good, and there was enough for the neighbors too"),
-    _Chore("plant the beans", "made little holes in a long row", "the garden",
+    _Chore("plant the beans", "made little holes in a long row",
            "the bag ripped, and the beans rolled all over the yard",
            "The hens will eat them all", "gave the hens some corn and picked up every bean",
            "A week later, green beans came up in the row, and one between the stairs"),
-    _Chore("sweep the house", "swept from the door to the stove", "the house",
+    _Chore("sweep the house", "swept from the door to the stove",
            "the wind blew the door open, and all the dust flew up again",
            "All that work for nothing", "shut the door, sprinkled water on the floor and swept again",
            "The floor was so clean that the cat could see her own face in it"),
-    _Chore("pick the apples", "climbed the ladder with a basket", "the orchard",
+    _Chore("pick the apples", "climbed the ladder with a basket",
            "the basket slipped, and the apples bounced down the hill",
            "They are all bruised now", "washed the bruised apples and boiled them into jam",
            "There were nine jars of jam, more than ever before"),
-    _Chore("carry the eggs home", "put the eggs into a soft basket", "the barn",
+    _Chore("carry the eggs home", "put the eggs into a soft basket",
            "a goose hissed, the basket jumped, and five eggs broke",
            "We have no eggs for a cake", "saved what was left and made pancakes",
            "They ate the whole tall pile with honey"),
@@ -378,8 +396,10 @@ def helping_hand(w: World) -> None:
     w.home = True
     intro(w, ("busy", "careful", "lively", "cheerful", "young", "friendly", "small"))
     w.para()
+    today = day(w)
     w.say(
-        f"One morning {e.n} had to {c.job}. «May I help?» asked {h.n}.",
+        f"{today}, {e.n} had to {c.job}. «May I help?» asked {h.n}.",
+        f"{today}, {e.n} had to {c.job}, and {h.n} wanted to help.",
         f"«I have to {c.job} today,» said {e.n}. «I can do it!» said {h.n}. «Let me help you!»",
         f"{e.n} was tired that day, so {h.n} wanted to {c.job} all alone, as a surprise.",
     )
@@ -399,6 +419,7 @@ def helping_hand(w: World) -> None:
         f"«Oh dear,» said {h.n}. «{c.worry}.»",
         f"{h.n} sat down on the floor. «{c.worry},» {h.he} said, and almost cried.",
         f"«{c.worry}!» cried {h.n}. «I only wanted to help.»",
+        f"{h.n} stood very still and looked at the mess.",
     )
     if alone:
         w.say(
@@ -409,6 +430,7 @@ def helping_hand(w: World) -> None:
         w.say(
             f"{e.n} did not shout. «Let's see what we can make of it,» said {e.n}. So they {c.cure}.",
             f"«That happens to me too,» said {e.n}. «Now we must be clever.» Together they {c.cure}.",
+            f"{e.n} only laughed. Together they {c.cure}.",
             f"{e.n} began to laugh. «I have an idea,» said {e.n}, and they {c.cure}.",
         )
     w.para()
@@ -416,8 +438,9 @@ def helping_hand(w: World) -> None:
     if alone:
         w.say(
             f"When {e.n} came in, {e.he} stood still. «Did you do this all by yourself?» {e.he} asked.",
+            f"When {e.n} came in, {e.he} looked and looked and could not believe it.",
             f"«Who did all this?» asked {e.n}. {h.n} pointed at {h.his} own nose.",
         )
-    w.summary = f"{h.n} wants to {c.job}{'' if alone else ' with ' + e.n}, but {c.mishap}; {h.he} {c.cure} and all ends well." if alone else f"{h.n} helps {e.n} to {c.job}, but {c.mishap}; they mend it, and all ends well."
+    w.summary = f"{h.n} wants to {c.job} as a surprise for {e.n}, but {c.mishap}; {h.he} {c.cure}, and all ends well." if alone else f"{h.n} helps {e.n} to {c.job}, but {c.mishap}; they mend it, and all ends well."
     close(w, "proud" if alone or w.chance(0.5) else w.pick(("happy", "calm")),
           "a mistake can turn into something good", "helping means to try again when things go wrong")  # fmt: skip
