@@ -5,7 +5,7 @@ Each reads the world and never contradicts it; what happens in between is the pl
 """
 
 from lilllm.data.stories.lexicon import ACTIVITIES
-from lilllm.data.stories.world import EVENING, HOURS, World, an
+from lilllm.data.stories.world import EVENING, HOURS, MORNING, World, an
 
 LESSON_MARKS = ("learned that", "never forgot that", "always remembered that", "understood that")
 """Every lesson sentence holds one of these, and no other closing sentence does."""
@@ -67,7 +67,7 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
     """The hero enters, perhaps with the weather; one to three sentences.
 
     Args:
-        w: the world.
+        w: the world; its weather is not told if it is night or `today` is set.
         traits: what the plot needs the hero to be; any trait if empty.
         loves: what the hero loves to do, completing `to ...`; any activity if empty.
     """
@@ -77,7 +77,7 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
     who = f"{an(h.trait)} {h.kind}"
     love = w.love = loves or w.pick(ACTIVITIES)
     n, he, kind = h.n, h.he, h.kind
-    if w.rnd() < 0.2:
+    if w.hour == MORNING and not w.today and w.rnd() < 0.2:
         w.today = True
         w.say(sky_line(w))
         w.say(
@@ -187,7 +187,7 @@ def _close_calm(w: World) -> None:
     w.say(
         f"That night, {n} lay in bed while {sound}. Soon {he} was fast asleep.",
         f"{told}. {n} yawned, closed {his} eyes and slept.",
-        f"When night came, everything was quiet. {h.He} was warm and sleepy, and {sound}.",
+        f"When night came, everything was quiet. {n} was warm and sleepy, and {sound}.",
         f"At bedtime {n} gave one big yawn. {told}, and all was well.",
         f"{n} pulled the blanket up to {his} chin. {told}, and soon {he} was dreaming.",
         f"In the evening {n} sat on the step with {e}. They did not need to say a word.",
@@ -206,12 +206,12 @@ def _close_sad(w: World) -> None:
         f"{n} walked home slowly and did not say a word. {h.He} felt very sad."
         if not w.home
         else f"{n} went to {his} room and did not say a word. {h.He} felt very sad.",
-        f"A tear rolled down {his} nose. {h.He} was sad for a long time.",
+        f"A tear rolled down {n}'s nose. {h.He} was sad for a long time.",
         f"That night, {n} cried softly into {his} pillow.",
         f"{n} sat by the window and felt very sad.",
         f"{n} did not want to {w.love or 'play'} that day. {h.He} just felt sad.",
         f"There was nothing left to say, and {n} began to cry.",
-        f"{e} held {h.him} close for a long time, but {he} was still sad.",
+        f"{e} held {n} close for a long time, but {he} was still sad.",
         f"{n} tried to smile, but {he} could not. Tears ran down {his} face.",
     )
 

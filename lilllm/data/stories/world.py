@@ -37,10 +37,13 @@ def an(phrase: str) -> str:
 class Who:
     """A character: a child, a talking animal or a grown-up of the family."""
 
-    __slots__ = ("He", "His", "child", "he", "him", "his", "kind", "n", "paw", "paws", "trait")
+    __slots__ = (
+        "He", "His", "child", "he", "him", "his", "kind", "n", "opens", "paw", "paws", "trait",
+    )  # fmt: skip
 
     def __init__(self, name: str, kind: str, trait: str, female: bool, child: bool) -> None:
         self.n = name
+        self.opens = name + " "  # how a sentence about this character begins
         self.kind = kind
         self.trait = trait
         self.child = child
@@ -130,7 +133,18 @@ class World:
         """Tells one of the options: whole sentences; in a quiet story one without speech."""
         if self.quiet:
             options = tuple(o for o in options if "«" not in o) or options
-        self.out.append(options[int(self.rnd() * len(options))])
+        told = options[int(self.rnd() * len(options))]
+        hero, last = self.hero, self.out[-1] if self.out else ""
+        # Two sentences in a row about the hero: the second one takes the pronoun. The friend
+        # has the other pronoun, so only the elder could be meant instead.
+        if (
+            told.startswith(hero.opens)
+            and last.startswith(hero.opens)
+            and not told.startswith("and ", len(hero.opens))
+            and self.elder.n not in last
+        ):
+            told = hero.He + told[len(hero.n) :]
+        self.out.append(told)
 
     def maybe(self, p: float, *options: str) -> None:
         """Tells one of the options with probability p."""
@@ -154,7 +168,7 @@ class World:
     def wish(self, things: tuple[Thing, ...]) -> Item:
         """A thing nobody in the story holds yet, and fine enough to be wished for."""
         item = self.own(things)
-        while item.adj in _WORN_OUT:
+        while item.adj in _WORN_OUT or item.noun == "coin":
             item = self.own(things)
             del self.key_nouns[-2]
         item.holder = None

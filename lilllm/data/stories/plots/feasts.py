@@ -21,6 +21,7 @@ def surprise(w: World) -> None:
         return
     ex1, ex2 = w.two(_EXCUSES)
     animal = w.pick(("cat", "neighbor", "baker", "goat"))
+    w.today = True
     intro(w, ("cheerful", "friendly", "young", "merry", "small", "playful"))
     w.para()
     w.say(
@@ -60,6 +61,7 @@ def surprise(w: World) -> None:
     w.twist = True
     w.say(
         f"«SURPRISE!» shouted {f.n} and {e.n} and all {h.his} friends. There were candles everywhere!",
+        f"Suddenly there was light! {f.n} and {e.n} and all {h.his} friends jumped up from behind the chairs and began to sing.",
         "Then a hundred little lights went on. «Happy birthday!» they all shouted.",
     )
     w.say(

@@ -3,7 +3,7 @@
 
 from lilllm.data.stories.lexicon import CARRIED, WEARABLES, Place
 from lilllm.data.stories.scenes import close, day, intro
-from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World
+from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World, an
 
 
 def lost_thing(w: World) -> None:
@@ -119,7 +119,6 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
         f"Off they went to the {where.noun}, as fast as they could.",
         f"It was getting dark, but {e.n} took {h.his} {h.paw} and they went to the {where.noun}.",
     )
-    w.maybe(0.3, where.detail)
     end = w.rnd()
     if end < 0.45:
         item.holder = h
@@ -142,8 +141,8 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
         item.holder = h
         w.together = True
         w.say(
-            f"A {f.kind} was sitting {spot} with the {t} in {f.his} {f.paws}.",
-            f"But somebody had found it already. A {f.kind} stood there and held the {t}.",
+            f"{an(f.kind).capitalize()} was sitting {spot} with the {t} in {f.his} {f.paws}.",
+            f"But somebody had found it already. {an(f.kind).capitalize()} stood there and held the {t}.",
         )
         w.say(
             f"«Is this yours?» {f.he} asked. «I kept it safe for you. My name is {f.n}.»",
@@ -175,14 +174,14 @@ def _search_right_place(w: World, item: Item, where: Place) -> None:
 
 
 _NOISES = (
-    ("a soft scratching", "a mother cat with four tiny kittens", "in an old drawer", "cat"),
-    ("a slow tap, tap, tap", "a loose branch that knocked on the glass", "at the window", "branch"),
-    ("a low humming", "a jar full of bees, sleepy and cross", "behind a box", "jar"),
-    ("a deep snoring", "an old owl, fast asleep", "up on a beam", "owl"),
-    ("a tiny squeak", "a little mouse that was stuck in a boot", "in the corner", "mouse"),
-    ("a strange flapping", "a small bird that had lost its way", "under the roof", "bird"),
-    ("a thump and a bump", "a fat frog that jumped from pot to pot", "behind the flower pots", "frog"),
-    ("a long, sad whistle", "an empty bottle in the wind", "on the window sill", "bottle"),
+    ("a soft scratching", "a mother cat with four tiny kittens", "in an old drawer", "cat", (0, 1, 3)),
+    ("a slow tap, tap, tap", "a loose branch that knocked on the glass", "at the window", "branch", (0, 1)),
+    ("a low humming", "a jar full of bees, sleepy and cross", "behind a box", "jar", (0, 1, 3)),
+    ("a deep snoring", "an old owl, fast asleep", "up on a beam", "owl", (0, 2)),
+    ("a tiny squeak", "a little mouse that was stuck in a boot", "in the corner", "mouse", (0, 1, 2, 3)),
+    ("a strange flapping", "a small bird that had lost its way", "under the roof", "bird", (0, 2)),
+    ("a thump and a bump", "a fat frog that jumped from pot to pot", "behind the flower pots", "frog", (1, 3)),
+    ("a long, sad whistle", "an empty bottle in the wind", "on the window sill", "bottle", (0, 1)),
 )  # fmt: skip
 _OLD_ROOMS = (
     ("attic", "in the attic", "up the stairs"), ("shed", "in the shed", "across the yard"),
@@ -193,16 +192,16 @@ _OLD_ROOMS = (
 def strange_noise(w: World) -> None:
     """A noise at night; each guess is worse than the last; the truth is small."""
     h, f = w.hero, w.friend
-    noise, truth, where, noun = w.pick(_NOISES)
-    room, at, way = w.pick(_OLD_ROOMS)
+    noise, truth, where, noun, rooms = w.pick(_NOISES)
+    room, at, way = _OLD_ROOMS[w.pick(rooms)]
     w.sky = "windy" if noun in ("branch", "bottle") else w.pick(("windy", "cloudy", "rainy"))
     w.key_nouns += [noun, room]
     w.hour = EVENING
     intro(w, ("curious", "brave", "quiet", "young", "clever", "small"))
     w.para()
     w.say(
-        f"{w.pick(('One evening', 'That evening'))}, {f.n} came to stay the night. They were already in bed when they heard a noise {at}. It was {noise}.",
-        f"One night, {f.n} was sleeping at {h.n}'s house. Then there came {noise} from the {room}. They both sat up in bed.",
+        f"{'That evening' if w.today else 'One evening'}, {f.n} came to stay the night. They were already in bed when they heard a noise {at}. It was {noise}.",
+        f"{'That' if w.today else 'One'} night, {f.n} was sleeping at {h.n}'s house. Then there came {noise} from the {room}. They both sat up in bed.",
         f"{h.n} and {f.n} were playing by the fire when they heard it: {noise}. It came from the {room}.",
     )
     guess = w.pick(("a dragon", "a ghost", "a giant", "a hungry wolf", "a thief"))
@@ -273,11 +272,11 @@ def _after_noise(w: World, noun: str) -> None:
 
 
 _WAY_MARKS = (
-    ("the stream", "a stream always runs down to the village"),
-    ("the church bell", "the bell rings in the middle of the village"),
+    ("the stream", "follow the stream, and it will bring you to the village"),
+    ("the church bell", "listen for the church bell and walk toward it"),
     ("the evening star", "the evening star stands over our house"),
-    ("the smell of bread", "only the baker makes that smell"),
-    ("the smoke in the sky", "where there is smoke, there is a kitchen"),
+    ("the smell of bread", "follow your nose, because nothing smells like our bread"),
+    ("the smoke in the sky", "look for smoke, for where there is smoke, there is a kitchen"),
 )
 
 
@@ -285,7 +284,7 @@ def lost_way(w: World) -> None:
     """The hero follows something too far, and finds home by something a grown-up once said."""
     h, e = w.hero, w.elder
     lure = w.pick(("a blue butterfly", "a fat rabbit" if h.kind != "rabbit" else "a fat bee",
-                   "a red balloon", "a trail of berries", "a little yellow bird", "a shiny beetle"))  # fmt: skip
+                   "a red balloon", "a white goose", "a little yellow bird", "a shiny beetle"))  # fmt: skip
     noun = lure.split()[-1]
     mark, saying = w.pick(_WAY_MARKS)
     w.sky = w.pick(("sunny", "cloudy", "windy"))
@@ -343,7 +342,7 @@ def lost_way(w: World) -> None:
         proud = w.chance(0.35)
         if proud:
             w.say(f"«But you found the way home all by yourself,» said {e.n}. «That was clever.»",
-                  f"But {e.n} was glad, too, that {h.he} had found the way all alone.")  # fmt: skip
+                  f"But {e.n} was glad, too, that {h.n} had found the way all alone.")  # fmt: skip
         w.summary = f"{h.n} follows {lure} too far, gets lost, and finds the way home by {mark}."
         close(w, "proud" if proud else "calm", "it is good to listen to those who love you",
               "when you are lost, it helps to stop and think")  # fmt: skip

@@ -3,9 +3,9 @@
 
 from typing import NamedTuple
 
-from lilllm.data.stories.lexicon import FLOWERS, FOODS
+from lilllm.data.stories.lexicon import ACTIVITIES, FLOWERS, FOODS
 from lilllm.data.stories.scenes import close, intro
-from lilllm.data.stories.world import AFTERNOON, NIGHT, World
+from lilllm.data.stories.world import AFTERNOON, NIGHT, World, an
 
 
 class _Skill(NamedTuple):
@@ -68,7 +68,7 @@ def a_skill(w: World) -> None:
     w.say(
         f"All {h.his} friends could {skill}. Only {h.n} could not.",
         f"More than anything, {h.n} wanted to {skill}.",
-        f"«Today I will learn to {skill},» said {h.n} at breakfast.",
+        f"«I will learn to {skill},» {h.n} said at breakfast.",
         f"{h.n} saw {f.n} {skill.replace(h.his, f.his)}. It looked so easy!",
     )
     w.say(
@@ -79,6 +79,7 @@ def a_skill(w: World) -> None:
     w.say(
         f"«I can't do it!» {h.he} cried, and stamped one foot.",
         f"«I will never be able to {skill},» said {h.n}.",
+        f"By then, {h.n} was sure that {h.he} would never learn it.",
         f"{h.n} sat down and did not want to try anymore.",
         f"Someone laughed, and {h.n}'s face grew hot.",
     )
@@ -86,7 +87,7 @@ def a_skill(w: World) -> None:
     w.say(
         f"«Not yet,» said {helper}. «You can't do it yet. {tip}.»",
         f"{helper} had been watching. «{tip},» said {helper}.",
-        f"«Do you know how often I fell when I was learning?» asked {helper}. «A hundred times! {tip}.»",
+        f"«Do you know how often I tried, when I was learning?» asked {helper}. «A hundred times! {tip}.»",
     )
     w.maybe(0.5, f"{h.n} took a deep breath and tried it that way. It was better, but not good.",
             f"So {h.n} practiced, morning after morning.", f"{h.n} tried once more, slowly this time.")  # fmt: skip
@@ -99,6 +100,7 @@ def a_skill(w: World) -> None:
         w.say(
             f"«Look! Look at me!» shouted {h.n}.",
             f"«You see?» said {helper}. «Now you can {skill.replace(h.his, 'your')}.»",
+            "Somebody clapped. It was " + f"{helper}, who had seen it all.",
             f"{h.n} did it again, and again, and then ten times more.",
         )
         w.summary = f"{h.n} wants to {skill}, fails at first, and learns it with a tip from {helper}."
@@ -118,14 +120,16 @@ def a_seed(w: World) -> None:
     """Waiting is hard; hurrying hurts; care and time bring something up."""
     h, f, e = w.hero, w.friend, w.elder
     plant, fruit = w.pick(_PLANTS)
+    a_plant = an(plant)
     w.key_nouns += ["seed", plant.split()[-1]]
-    w.sky = "sunny"
+    w.sky, w.today = "sunny", True
     intro(w, ("patient", "busy", "curious", "lively", "gentle", "young"))
     w.para()
     w.say(
-        f"In spring {e.n} gave {h.him} a tiny seed. «This will be a {plant}, if you are patient,» said {e.n}.".replace("a apple", "an apple"),
+        f"In spring {e.n} gave {h.him} a tiny seed. «This will be {a_plant}, if you are patient,» said {e.n}.",
+        f"In spring {e.n} gave {h.him} a tiny seed. It was the seed of {a_plant}, and {h.n} put it in the ground.",
         f"{h.n} found a seed in {h.his} pocket. «What will it be?» {h.he} asked. «Plant it and see,» said {e.n}.",
-        f"«I want to grow a {plant},» said {h.n}, and pushed a little seed into the ground.".replace("a apple", "an apple"),
+        f"«I want to grow {a_plant},» said {h.n}, and pushed a little seed into the ground.",
     )
     w.say(
         f"{h.He} watered it and sat down to wait. Nothing happened. After dinner {h.he} looked again. Nothing.",
@@ -139,9 +143,11 @@ def a_seed(w: World) -> None:
             f"{h.n} sang to it and told it jokes, but the seed was in no hurry.",
         )
     elif hurry < 0.6:
-        w.say(f"Then {h.he} gave it ten buckets of water. «That is too much,» said {e.n}. «A seed can drown.»")
+        w.say(f"Then {h.he} gave it ten buckets of water. «That is too much,» said {e.n}. «A seed can drown.»",
+              f"Then {h.he} gave it so much water that it almost floated away, and {e.n} had to pull {h.him} back.")  # fmt: skip
     else:
-        w.say(f"{h.n} wanted to dig it up to see what it was doing. «Let it sleep,» said {e.n}. «It works in the dark.»")
+        w.say(f"{h.n} wanted to dig it up to see what it was doing, but {e.n} shook {e.his} head.",
+              f"{h.n} wanted to dig it up to see what it was doing. «Let it sleep,» said {e.n}. «It works in the dark.»")
     w.para()
     if hurry > 0.86:
         w.bad = True
@@ -164,9 +170,10 @@ def a_seed(w: World) -> None:
     if twist:
         w.twist = True
         other = "pumpkin" if plant != "pumpkin" else "sunflower"
-        w.say(f"It grew and grew. But when it was big, it was not a {plant} at all. It was a {other}!".replace("a apple", "an apple"))
-        w.say(f"«You never know what is inside a seed,» laughed {e.n}.")
-        w.summary = f"{h.n} plants a seed for a {plant} and waits, and it turns out to be a {other}.".replace("a apple", "an apple")
+        w.say(f"It grew and grew. But when it was big, it was not {a_plant} at all. It was a {other}!")
+        w.say(f"«You never know what is inside a seed,» laughed {e.n}.",
+              f"{h.n} and {e.n} looked at each other and began to laugh.")  # fmt: skip
+        w.summary = f"{h.n} plants a seed for {a_plant} and waits, and it turns out to be a {other}."
         close(w, "happy", "good things take time")
         return
     w.say(
@@ -174,6 +181,7 @@ def a_seed(w: World) -> None:
         f"Week after week it grew. And then, there was {fruit}!",
     )
     w.say(
+        f"{h.n} called everyone to come and look.",
         f"«I made that,» said {h.n}. «You helped it,» said {e.n}, «and you waited. That is the hardest part.»",
         f"{h.n} touched it with one finger. It was real.",
         f"{h.n} kept one seed from it, for the next spring.",
@@ -195,27 +203,38 @@ class _Fear(NamedTuple):
     """What it is like in truth."""
     key: str
     sky: str
+    comes: str
+    """How it comes about, a whole clause; `{f}` is the friend."""
 
 
 _FEARS = (
     _Fear("the dark", "pulled the blanket over {his} ears", "Something with long arms lives under the bed",
-          "turned off the lamp for as long as it takes to count to three", "the dark was full of soft things: the moon, the clock, the breath of the cat", "dark", "cloudy"),
+          "turned off the lamp for as long as it takes to count to three", "the dark was full of soft things: the moon, the clock, the breath of the cat", "dark", "cloudy",
+          "One night the lamp in {his} room went out"),
     _Fear("thunder", "crawled under the table", "The sky is angry with me",
-          "counted the seconds between the flash and the boom", "each time there were more seconds, so the storm was walking away", "thunder", "rainy"),
+          "counted the seconds between the flash and the boom", "each time there were more seconds, so the storm was walking away", "thunder", "rainy",
+          "One evening a storm came over the hills"),
     _Fear("the big dog next door", "crossed the lane", "It wants to eat me in one bite",
-          "held out one {paw} through the fence, very still", "the dog sniffed it and gave it a big wet lick", "dog", "sunny"),
+          "held out one {paw} through the fence, very still", "the dog sniffed it and gave it a big wet lick", "dog", "sunny",
+          "One day {his} ball rolled right into the yard of the big dog"),
     _Fear("deep water", "stayed on the shore with dry feet", "The water will pull me down",
-          "put one toe in, and then one foot", "the water carried {him} like a big, cool bed", "water", "sunny"),
+          "put one toe in, and then one foot", "the water carried {him} like a big, cool bed", "water", "sunny",
+          "One hot day all the others swam to the little island and waved"),
     _Fear("the high slide", "climbed up and then climbed down again", "I will fly off and land on the moon",
-          "slid down on somebody's lap", "it was over in one breath, and it tickled", "slide", "sunny"),
+          "slid down on somebody's lap", "it was over in one breath, and it tickled", "slide", "sunny",
+          "One day {f} wanted to go down the slide with {him}"),
     _Fear("spiders", "screamed and ran", "They all look at me with eight eyes",
-          "looked at one from far away, then from a bit closer", "it was making a web that shone like silver", "spider", "sunny"),
+          "looked at one from far away, then from a bit closer", "it was making a web that shone like silver", "spider", "sunny",
+          "One morning a fat spider sat on the rim of {his} cup"),
     _Fear("singing in front of others", "turned white and could not speak", "They will all laugh at me",
-          "sang to the hens first, and then to the cat", "the room went quiet, and then everybody clapped", "song", "cloudy"),
+          "sang to the hens first, and then to the cat", "the room went quiet, and then everybody clapped", "song", "cloudy",
+          "Soon there was to be a big feast, and {he} had to sing a song"),
     _Fear("the old bridge", "closed {his} eyes and stood still", "The boards will break under me",
-          "took three steps and came back, then six steps and came back", "the bridge creaked, but it held as it had always held", "bridge", "windy"),
+          "took three steps and came back, then six steps and came back", "the bridge creaked, but it held as it had always held", "bridge", "windy",
+          "One day {f} had a party, and {f} lived on the other side of the river"),
     _Fear("the doctor", "hid behind the coats", "It will hurt for a whole week",
-          "listened to the doctor's heart before the doctor listened to {his}", "it was only a small pinch, and then a plum", "doctor", "sunny"),
+          "listened to the doctor's heart before the doctor listened to {his}", "it was only a small pinch, and then a plum", "doctor", "sunny",
+          "One day {his} ear began to hurt, and the doctor had to look at it"),
 )  # fmt: skip
 
 
@@ -223,14 +242,14 @@ def a_fear(w: World) -> None:
     """A fear taken in small steps; another one is afraid too; or not today."""
     h, f, e = w.hero, w.friend, w.elder
     fear = w.pick(_FEARS)
+    if fear.key == "dog" and not h.child:
+        fear = _FEARS[0]
     w.key_nouns.append(fear.key)
     w.sky = fear.sky
 
     def fit(text: str) -> str:
-        return text.format(he=h.he, him=h.him, his=h.his, paw=h.paw)
+        return text.format(he=h.he, him=h.him, his=h.his, paw=h.paw, f=f.n)
 
-    if fear.key == "dog" and not h.child:
-        fear = _FEARS[0]
     intro(w, ("shy", "small", "quiet", "young", "gentle", "careful", "lively", "brave"))
     w.say(
         f"There was only one thing {h.he} did not like. {h.n} was afraid of {fear.fear}.",
@@ -239,9 +258,9 @@ def a_fear(w: World) -> None:
     )
     w.para()
     w.say(
-        f"Every time, {h.he} {fit(fear.shows)}. «{fear.tale},» {h.he} whispered.",
-        f"That day it happened again. {h.n} {fit(fear.shows)}.",
-        f"«{fear.tale},» {h.he} thought, and {fit(fear.shows)}.",
+        f"{fit(fear.comes)}. {h.n} {fit(fear.shows)}. «{fear.tale},» {h.he} whispered.",
+        f"{fit(fear.comes)}. {h.n} {fit(fear.shows)}.",
+        f"{fit(fear.comes)}. «{fear.tale},» {h.n} thought, and {fit(fear.shows)}.",
     )
     w.say(
         "«You are a baby,» somebody said. That did not help at all.",
@@ -253,6 +272,7 @@ def a_fear(w: World) -> None:
     w.say(
         f"{helper.n} sat down beside {h.him}. «I was afraid of that too, once,» said {helper.n}. «Shall we try one small step?»",
         f"«Being brave does not mean that you are not afraid,» said {helper.n}. «It means that you are afraid and do it anyway.»",
+        f"{helper.n} did not laugh. {helper.He} sat down beside {h.him} and waited. Then they made a plan with very small steps.",
         f"«We can do it in tiny bits,» said {helper.n}, and took {h.his} {h.paw}.",
     )
     w.para()
@@ -272,7 +292,8 @@ def a_fear(w: World) -> None:
         w.summary = f"{h.n} is afraid of {fear.fear}, takes one small step with {helper.n}, and overcomes the fear."
         close(w, w.pick(("proud", "proud", "happy", "calm")), "being brave means trying even when you are afraid", "a big fear can be made of small steps")
     else:
-        w.say(f"But then it was too much, and {h.he} ran back. «I can't,» {h.he} cried. «Not today,» said {helper.n} softly. «There is always another day.»")
+        w.say(f"But then it was too much, and {h.he} ran back. That was all for today. There is always another day.",
+              f"But then it was too much, and {h.he} ran back. «I can't,» {h.he} cried. «Not today,» said {helper.n} softly. «There is always another day.»")
         w.say(f"They sat close together until {h.his} heart was slow again.")
         w.summary = f"{h.n} is afraid of {fear.fear} and tries a small step; it is too much for today."
         close(w, "calm", "it is all right to take your time")
@@ -372,7 +393,7 @@ _STORMS = (
     _Storm("rainy", "The morning was bright", "a black cloud came over the hill, and big drops began to fall",
            "In a minute they were as wet as fish", "an old hollow tree", "a rainbow stood over the whole valley"),
     _Storm("windy", "There was a light breeze", "the wind began to roar and took {f}'s hat away",
-           "Sand flew into their eyes, and they could hardly stand", "a boat that lay upside down in the grass", "the air was as clear as glass"),
+           "Dust and leaves flew into their eyes, and they could hardly stand", "a boat that lay upside down in the grass", "the air was as clear as glass"),
     _Storm("snowy", "It was cold and still", "it began to snow, thicker and thicker",
            "The path was gone, and everything looked the same", "a small hut with a stove", "the world was white and silent, and their feet were the first"),
     _Storm("cloudy", "The sun was warm", "a thick fog crept out of the river",
@@ -393,13 +414,24 @@ def bad_weather(w: World) -> None:
     goal = w.pick((f"have a picnic {place.at}", f"pick {w.pick(FLOWERS)} {place.at}", f"look for a fox den {place.at}" if h.kind != "fox" else f"look for berries {place.at}", f"fly a paper plane {place.at}"))
     if s.sky == "snowy":
         goal = w.pick(("bring a pot of soup to Grandma" if e.n != "Grandma" else "bring a pot of soup to old Aunt Bell", "cut a little fir tree", "try the new sled"))
-    intro(w, ("cheerful", "merry", "lively", "friendly", "brave", "busy"))
+    w.today = True  # the weather is the plot's to tell
+    w.sky = "snowy" if s.sky == "snowy" else "sunny"
+    w.love = w.pick(ACTIVITIES)
+    w.say(
+        f"{h.n} was {an(h.trait)} {h.kind} who loved to {w.love}, most of all together with {f.n}.",
+        f"{h.n} and {f.n} did everything together. They liked to {w.love}, and they were never bored.",
+        f"Once upon a time, there were two friends, {h.n} and {f.n}. They loved to {w.love}.",
+        f"If you saw {h.n}, you saw {f.n}, too. The two friends loved to {w.love}.",
+        f"This is a story about {h.n}, {an(h.trait)} {h.kind}, and {h.his} friend {f.n}. They both liked to {w.love}.",
+    )
     w.para()
     w.say(
         f"One day {h.n} and {f.n} wanted to {goal}. {s.before}, and {h.n} packed {food}s for both.",
         f"{h.n} had planned it all week. {h.He} and {f.n} would {goal}. {s.before}.",
         f"«Let's {goal}!» said {f.n}. {s.before}, so off they went.",
     )
+    packed = "packed" in w.out[-1]
+    have = f"«We have a roof, we have {food}s and we have each other,» said {h.n}." if packed else f"«We have a roof, and we have each other,» said {h.n}."
     w.sky = s.sky
     turn = s.turn.format(f=f.n)
     w.say(f"But on the way {turn}.", f"They were not even halfway when {turn}.", f"Then, without any warning, {turn}.")
@@ -407,10 +439,12 @@ def bad_weather(w: World) -> None:
     w.para()
     w.say(
         f"{h.n} looked around and saw {s.shelter}. «In there!» {h.he} shouted.",
+        f"Then {h.n} saw {s.shelter} and pulled {f.him} inside.",
         f"Through it all, {f.n} saw something dark. It was {s.shelter}. They ran and crept inside.",
     )
     w.say(
         f"«Everything is spoiled,» said {f.n}, whose teeth were chattering.",
+        "There they sat, cold and out of breath, and the whole plan was spoiled.",
         f"{f.n} was close to tears. «It was such a good plan,» {f.he} said.",
     )
     ended = w.rnd()
@@ -423,7 +457,7 @@ def bad_weather(w: World) -> None:
         close(w, "sad")
         return
     w.say(
-        f"«We have a roof, we have {food}s and we have each other,» said {h.n}. They ate and told each other stories.",
+        f"{have} They {'ate and ' if packed else 'sat close and '}told each other stories.",
         f"{h.n} took {f.his} cold {f.paws} and rubbed them warm. Then they sang every song they knew.",
         f"«Let's pretend this is our ship,» said {h.n}. «You are the captain.» And they sailed to three islands.",
     )

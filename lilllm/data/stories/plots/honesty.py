@@ -105,7 +105,7 @@ def a_lie(w: World) -> None:
         f"«The truth is a little late,» said {e.n}, «but it is welcome.»",
     )
     w.say(f"The next day {h.n} {d.amends.format(his=h.his)}.", f"So {h.n} {d.amends.format(his=h.his)}.")
-    w.summary = f"{h.n} {d.deed} and says it was {blamed}, but then {h.he} tells {e.n} the truth and makes it good."
+    w.summary = f"{h.n} {d.deed} and said it was {blamed}, but then {h.he} told {e.n} the truth and made it good."
     close(w, w.pick(("calm", "calm", "proud", "happy")), "the truth makes you feel light",
           "a lie gets heavier the longer you carry it")  # fmt: skip
 
@@ -133,7 +133,7 @@ def _caught(w: World, d: _Deed, trace: str, blamed: str) -> None:
             "There was no story at bedtime that night.",
             f"For many days {e.n} asked twice whenever {h.n} said something.",
         )
-        w.summary = f"{h.n} {d.deed}, lies about it and is caught, and {e.n} does not trust {h.him} anymore."
+        w.summary = f"{h.n} {d.deed}, lied about it and was caught, and {e.n} did not trust {h.him} anymore."
         close(w, "sad", "a lie costs more than the truth", "nobody trusts a person who lies")
         return
     w.say(
@@ -145,7 +145,7 @@ def _caught(w: World, d: _Deed, trace: str, blamed: str) -> None:
         f"«I am a little angry,» said {e.n}. «But I will always love you.» Then {h.n} {d.amends.format(his=h.his)}.",
         f"{e.n} nodded and waited. And {h.n} {d.amends.format(his=h.his)}.",
     )
-    w.summary = f"{h.n} {d.deed}, blames {blamed} and is found out by {trace}; {h.he} says sorry."
+    w.summary = f"{h.n} {d.deed}, blamed {blamed} and was found out by {trace}; {h.he} said sorry."
     close(w, w.pick(("calm", "happy")), "a lie is always found out", "it is best to tell the truth at once")
 
 
@@ -183,7 +183,7 @@ def a_promise(w: World) -> None:
     w.sky = w.pick(("sunny", "windy", "cloudy"))
     asker = w.pick((d.asker, d.asker, e.n))
     fun = w.pick((
-        ("go to the fair", "music from the fair"), ("fly kites on the hill", "the kites over the hill"),
+        ("visit the fair", "music from the fair"), ("fly kites on the hill", "the kites over the hill"),
         ("swim in the lake", "the splashing from the lake"), ("build a tree house", "hammers in the old tree"),
         ("catch frogs", "laughter by the pond"), ("race down the hill", "the others shouting on the hill"),
     ))  # fmt: skip
@@ -215,7 +215,7 @@ def a_promise(w: World) -> None:
         w.say(
             f"{f.n} thought about it. «Then I will help you, and we can go together after that,» {f.he} said.",
             f"«Then we will wait for you,» said {f.n}. And they did.",
-            f"So {f.n} stayed to help, and the work was done in half the time. Then they ran off together.",
+            f"Then {f.n} came in to help, and the work was done in half the time. After that, they ran off together.",
         )
         w.together = True
         w.para()

@@ -291,7 +291,8 @@ def better_plan(w: World) -> None:
     )
     item.holder = None
     (t1, f1), (t2, f2) = w.two(stuck.tries)
-    t1, t2 = t1.format(he=h.he, his=h.his), t2.format(he=f.he, his=f.his)
+    t1, f1 = t1.format(he=h.he, his=h.his), f1.format(he=h.he, his=h.his)
+    t2, f2 = t2.format(he=f.he, his=f.his), f2.format(he=f.he, his=f.his)
     w.say(
         f"«Easy,» said {h.n}. {h.He} {t1}, but {f1}.",
         f"First {h.n} {t1}. It was no use: {f1}.",
@@ -441,6 +442,6 @@ def helping_hand(w: World) -> None:
             f"When {e.n} came in, {e.he} looked and looked and could not believe it.",
             f"«Who did all this?» asked {e.n}. {h.n} pointed at {h.his} own nose.",
         )
-    w.summary = f"{h.n} wants to {c.job} as a surprise for {e.n}, but {c.mishap}; {h.he} {c.cure}, and all ends well." if alone else f"{h.n} helps {e.n} to {c.job}, but {c.mishap}; they mend it, and all ends well."
+    w.summary = f"{h.n} wanted to {c.job} as a surprise for {e.n}, but {c.mishap}; {h.he} {c.cure}, and all ended well." if alone else f"{h.n} helped {e.n} to {c.job}, but {c.mishap}; they made it good, and all ended well."
     close(w, "proud" if alone or w.chance(0.5) else w.pick(("happy", "calm")),
           "a mistake can turn into something good", "helping means to try again when things go wrong")  # fmt: skip

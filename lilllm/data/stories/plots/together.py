@@ -5,26 +5,33 @@ from typing import NamedTuple
 
 from lilllm.data.stories.lexicon import GEAR, KEEPSAKES, TOYS
 from lilllm.data.stories.scenes import close, day, intro
-from lilllm.data.stories.world import Item, World
+from lilllm.data.stories.world import Item, World, an
 
 
 class _Deal(NamedTuple):
     offer: str
     """The fair way, as somebody says it."""
+    rule: str
+    """The same, as the story tells it."""
     told: str
     """How it went, past tense."""
 
 
 _DEALS = (
     _Deal("One counts to twenty while the other one plays, and then we change",
+          "One counted to twenty while the other one played, and then they changed",
           "They counted aloud, and soon the counting was as much fun as the {t}"),
     _Deal("You take it in the morning, and I take it in the afternoon",
+          "One took it in the morning, and the other one took it in the afternoon",
           "So the {t} had two homes, and each day it crossed the lane at noon"),
     _Deal("One of us makes up the game, and the other one goes first",
+          "One made up the game, and the other one went first",
           "{n} made up a game about a lost king, and {f} went first"),
     _Deal("Whoever has it must tell a story before giving it back",
+          "Whoever had it must tell a story before giving it back",
           "{f} told one about a flying pig, and {n} told one about a shy dragon"),
     _Deal("Let's turn over a cup of sand. When the sand is gone, we change",
+          "They turned over a cup of sand, and when the sand was gone, they changed",
           "The sand ran out again and again, and nobody had to fight"),
 )  # fmt: skip
 
@@ -82,7 +89,7 @@ def sharing(w: World) -> None:
     told = deal.told.format(t=t, n=h.n, f=f.n)
     who = w.pick((e.n, "an old man on a bench", "a girl with a goat", "the mailman"))
     w.say(
-        f"{h.n} looked at {f.n}'s sad face, and {h.his} own anger went away. There must be a fair way, {h.he} thought. And there was one.",
+        f"{h.n} looked at {f.n}'s sad face, and {h.his} own anger went away. There must be a fair way, {h.he} thought, and then {h.he} knew. {deal.rule}.",
         f"For a while it was quiet. It is boring to be angry. «Listen,» said {h.n}. «{deal.offer}.»",
         f"{who[0].upper() + who[1:]} had heard it all and came over. «May I tell you a rule? {deal.offer}.»",
         f"{h.n} looked at {f.n}'s sad face, and {h.his} own anger went away. «{deal.offer},» {h.he} said. «Is that fair?»",
@@ -113,7 +120,7 @@ def _broken_in_two(w: World, item: Item, whose: str) -> None:
         f"They both looked at it and did not say a word. Then {f.n} went home.",
         f"«Look what you did!» they both said. {f.n} went home without a word.",
         f"{f.n} let go and ran away. {h.n} stood there with a broken {t}.",
-        f"Now nobody had a {t}, and nobody had a friend to play with.",
+        f"Now nobody had {an(t)}, and nobody had a friend to play with.",
     )
     w.summary = f"{h.n} and {f.n} fight over {item.a} until it breaks, and then nobody has it."
     close(w, "sad", "those who will not share may lose everything", "a friend is worth more than a thing")
@@ -135,13 +142,13 @@ def newcomer(w: World) -> None:
             f"{h.His} family had moved to another village. Everything was new: the house, the lane, the faces.",
         )
         w.say(
-            f"Every day a {f.kind} named {f.n} played {place.at}. {h.n} watched from behind a tree.",
-            f"{place.at.capitalize()} {h.he} saw a {f.kind} who was playing alone. {f.His} name was {f.n}.",
+            f"Every day {an(f.kind)} named {f.n} played {place.at}. {h.n} watched from behind a tree.",
+            f"{place.at.capitalize()} {h.he} saw {an(f.kind)} who was playing alone. {f.His} name was {f.n}.",
         )
     else:
         w.say(
             f"{day(w)}, a new {f.kind} came to the village. {f.His} name was {f.n}, and {f.he} did not talk to anybody.",
-            f"There was somebody new {place.at}. A {f.kind} stood there alone, far from the others.",
+            f"There was somebody new {place.at}. {an(f.kind).capitalize()} stood there alone, far from the others.",
         )
         w.say(
             f"{f.He} looked lonely, and {h.n} knew how that feels.",
@@ -149,6 +156,7 @@ def newcomer(w: World) -> None:
         )
     w.say(
         f"{h.n} wanted to say hello, but the word got stuck in {h.his} throat, and {h.he} ran away.",
+        f"{h.n} came a little closer. {place.detail} But {h.n} could not say a word, and {h.he} went home again.",
         f"«Hello,» said {h.n}. But {h.he} said it so softly that {f.n} did not hear it.",
         f"{h.n} waved. {f.n} turned red and looked at the ground.",
     )
@@ -167,6 +175,7 @@ def newcomer(w: World) -> None:
     if w.chance(0.88):
         w.say(
             f"«I was afraid that nobody would like me,» said {f.n}. «Me too!» said {h.n}.",
+            "They were both shy, and they both laughed when they found out.",
             "Soon they were talking as if they had always known each other.",
             f"«You are the first one who asked me,» said {f.n}, and smiled for the first time.",
         )
@@ -193,6 +202,7 @@ def goodbye(w: World) -> None:
         f"Every day {h.he} met {f.n} {place.at}, and there they {place.busy[1]}.",
         f"{f.n} was {h.his} best friend. Together they {place.busy[1]} and told each other everything.",
     )
+    w.maybe(0.4, place.detail)
     w.para()
     w.say(
         f"{day(w)}, {f.n} did not laugh at all. «We are moving away,» {f.he} said. «Far away, to the sea.»",
@@ -207,6 +217,7 @@ def goodbye(w: World) -> None:
     w.para()
     if w.chance(0.4):
         w.bad = True
+        w.item = None
         w.say(
             f"The next morning {h.n} ran to say goodbye, with {item.a} as a gift. But {h.he} was too late. The house was empty.",
             f"All night {h.n} thought of what to say. But in the morning the cart was gone, and so was {f.n}.",
