@@ -115,16 +115,19 @@ class StreamWindows:
 
 
 class PackedWindows:
-    """Whole documents packed into windows, each starting with the end-of-text token.
+    """Whole documents packed into windows; no window starts in the middle of a short one.
 
     A document longer than a window is cut into pieces; what a window has left is filled with
     positions that have no target.
 
     Args:
         read: tokens [start, stop) of the stream of documents.
-        ends: where each document ends in it, its end-of-text token included [documents].
+        ends: where each document ends in it [documents].
         length: positions of a window, T.
-        end_id: end-of-text; what stands before the first document, and the filling.
+        before_id: what stands before the first document, end-of-text in shards, where every
+            document follows the end of another and so its first token is a target too; None:
+            documents bring their own first input, as conversations do.
+        fill_id: input of positions that are left.
         read_mask: 1 for tokens that are targets; None: all are.
         segmented: keep attention within documents.
     """
@@ -134,12 +137,14 @@ class PackedWindows:
         read: Callable[[int, int], NDArray[np.integer]],
         ends: NDArray[np.integer],
         length: int,
-        end_id: int,
+        before_id: int | None,
+        fill_id: int = 0,
         read_mask: Callable[[int, int], NDArray[np.integer]] | None = None,
         segmented: bool = False,
     ) -> None:
         self._read, self._read_mask = read, read_mask
-        self.length, self._end_id, self._segmented = length, end_id, segmented
+        self.length, self._segmented = length, segmented
+        self._before_id, self._fill_id = before_id, fill_id
         pieces = split_documents(ends, length)
         self._pieces, self._first = pack_best_fit(pieces, length)
 
@@ -149,7 +154,7 @@ class PackedWindows:
     def read(self, rows: Ints) -> Batch:
         """Inputs, targets and, if segmented, the piece that each position belongs to."""
         shape = (len(rows), self.length)
-        ids = np.full(shape, self._end_id, dtype=np.int64)
+        ids = np.full(shape, self._fill_id, dtype=np.int64)
         targets = np.full(shape, IGNORE, dtype=np.int64)
         segments = np.full(shape, -1, dtype=np.int64)
         for i, row in enumerate(rows.tolist()):
@@ -157,15 +162,20 @@ class PackedWindows:
             first, last = self._first[row], self._first[row + 1]
             for piece, (start, stop) in enumerate(self._pieces[first:last].tolist()):
                 span = slice(at, at + stop - start)
-                before = self._read(start - 1, start) if start else [self._end_id]
-                wanted = self._read(start, stop).astype(np.int64)
-                ids[i, span] = np.concatenate((before, wanted[:-1]))
-                if self._read_mask is not None:
-                    wanted = np.where(self._read_mask(start, stop) == 1, wanted, IGNORE)
-                targets[i, span] = wanted
+                ids[i, span], targets[i, span] = self._piece(start, stop)
                 segments[i, span] = piece
                 at += stop - start
         return Batch(ids, targets, segments if self._segmented else None)
+
+    def _piece(self, start: int, stop: int) -> tuple[Ints, Ints]:
+        tokens = self._read(start, stop).astype(np.int64)
+        wanted = tokens
+        if self._read_mask is not None:
+            wanted = np.where(self._read_mask(start, stop) == 1, tokens, IGNORE)
+        if self._before_id is None:
+            return tokens, np.append(wanted[1:], IGNORE)
+        before = int(self._read(start - 1, start)[0]) if start else self._before_id
+        return np.append(before, tokens[:-1]), wanted
 
 
 def split_documents(ends: NDArray[np.integer], length: int) -> Ints:

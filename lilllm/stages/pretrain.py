@@ -1,6 +1,6 @@
 """Pretraining: prepared shards and a tokenizer in, checkpoints that write text out."""
 
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lilllm.config import Config, layout
-from lilllm.data.batches import PackedWindows, StreamWindows, Windows, sample_rows
+from lilllm.data.batches import PackedWindows, StreamWindows, Windows
 from lilllm.data.shards import Shards
 from lilllm.errors import DataError
 from lilllm.events import Note, Report
@@ -27,14 +27,13 @@ from lilllm.stages.training_stage import (
 )
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
-from lilllm.training.loop import Hooks, Run, to_device, train
+from lilllm.training.loop import Hooks, Run, train
 from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.state import step_name
+from lilllm.training.validation import mean_loss
 
 KEYS = ("seed", "device", "precision", "threads", "tokenizer", "data", "model", "pretrain")
 """What the weights depend on; changing one refuses to continue a run."""
-
-LN2 = 0.6931471805599453
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         Interrupted: a signal came; everything is saved.
         RunError: not finite, out of memory, or a save failed.
     """
-    began = time.monotonic()
     keep_freed_memory()
     places = layout(config)
     tokenizer = Tokenizer.load(places.tokenizer)
@@ -96,7 +94,7 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
             write_weights=lambda folder, counters: write_weights(
                 folder, model, tokenizer, config, provenance, counters
             ),
-            validate=quick_validation(config, model, tokenizer, machine),
+            validate=_validation(config, model, tokenizer, machine),
             sample=lambda: sample_texts(model, tokenizer, section.sample_prompts, config),
         ),
         report=report,
@@ -147,7 +145,9 @@ def make_windows(config: Config, shards: Shards) -> Windows:
     length = config.model.max_seq_len
     windows: Windows
     if config.pretrain.packing == "best_fit":
-        windows = PackedWindows(shards.read, shards.document_ends, length, shards.end_id)
+        windows = PackedWindows(
+            shards.read, shards.document_ends, length, shards.end_id, fill_id=shards.end_id
+        )
     else:
         windows = StreamWindows(shards.read, shards.n_tokens, length)
     if not len(windows):
@@ -159,35 +159,27 @@ def make_windows(config: Config, shards: Shards) -> Windows:
     return windows
 
 
-def quick_validation(
+def _validation(
     config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine
 ) -> Callable[[Callable[[], None]], dict[str, float]]:
-    """A validation pass over a fixed sample of the val split's windows.
+    """A quick validation pass over a fixed sample of the val split's windows.
 
     `val_bpb_windows` uses the mean bytes per token of the split, so it is close to, but not,
     the bits per byte of whole documents that the end of the run reports.
     """
     shards = open_shards(layout(config).data, "val", tokenizer)
+    section = config.pretrain
     windows = PackedWindows(
         shards.read, shards.document_ends, config.model.max_seq_len, shards.end_id
     )
-    wanted = min(len(windows), max(1, config.pretrain.eval_tokens // windows.length))
-    rows = sample_rows(0, wanted, len(windows), seed=0) if wanted else None
-    size = config.pretrain.micro_batch_size
 
     def validate(poll: Callable[[], None]) -> dict[str, float]:
-        total, count = 0.0, 0
-        if rows is None:
+        size = section.micro_batch_size
+        loss = mean_loss(model, next_token_loss, windows, section.eval_tokens, size, machine, poll)
+        if loss is None:
             return {}
-        for start in range(0, wanted, size):
-            poll()
-            batch = windows.read(rows[start : start + size])
-            ids, targets, segments = to_device(batch, machine.device)
-            total += next_token_loss(model, ids, targets, segments).item()
-            count += int((batch.targets >= 0).sum())
-        loss = total / count
         tokens_per_byte = shards.n_tokens / shards.n_bytes
-        return {"val_loss": loss, "val_bpb_windows": loss / LN2 * tokens_per_byte}
+        return {"val_loss": loss, "val_bpb_windows": loss / math.log(2) * tokens_per_byte}
 
     return validate
 

@@ -24,7 +24,7 @@ from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import Machine, resolve_machine
-from lilllm.training.state import Counters, newest_valid
+from lilllm.training.state import Counters, checkpoints, newest_valid
 
 FREE_KEYS = frozenset(
     {
@@ -65,18 +65,11 @@ def open_stage(
     if fresh and folder.exists():
         aside = folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         folder.rename(aside)
-    stored_path = folder / "config.yaml"
     latest = newest_valid(folder, report)
-    if latest is not None and stored_path.is_file():
-        stored = load_config(stored_path)
+    stored = stored_config(folder)
+    if latest is not None and stored is not None:
+        refuse_changes(folder, config, keys)
         config = _keep_resolved(config, stored)
-        changed = changed_keys(stored, config, keys)
-        if changed:
-            raise ConfigError(
-                f"{folder}: was trained with other settings: " + "; ".join(changed),
-                "undo them to continue it, add --fresh to start it again (the old one is moved "
-                "aside), or give the run another name=",
-            )
     machine = resolve_machine(config)
     config = config.model_copy(
         update={
@@ -86,12 +79,35 @@ def open_stage(
         }
     )
     make_folder(folder)
-    write_atomic(stored_path, dump_yaml(config, _provenance()))
+    write_atomic(folder / "config.yaml", dump_yaml(config, _provenance()))
     return config, machine, latest
+
+
+def refuse_changes(folder: Path, config: Config, keys: Iterable[str]) -> None:
+    """Do nothing if a stage may be continued with this config, or has not begun.
+
+    Raises:
+        ConfigError: it was begun with other values of `keys`; the message lists them.
+    """
+    stored = stored_config(folder)
+    changed = changed_keys(stored, config, keys) if stored is not None else []
+    if changed:
+        raise ConfigError(
+            f"{folder}: was trained with other settings: " + "; ".join(changed),
+            "undo them to continue it, add --fresh to start it again (the old one is moved "
+            "aside), or give the run another name=",
+        )
+
+
+def stored_config(folder: Path) -> Config | None:
+    """The config that a stage with at least one checkpoint was begun with."""
+    path = folder / "config.yaml"
+    return load_config(path) if path.is_file() and checkpoints(folder) else None
 
 
 def changed_keys(old: Config, new: Config, keys: Iterable[str]) -> list[str]:
     """`key: old -> new` for every key below `keys` that differs and is not free to change."""
+    new = _keep_resolved(new, old)
     before, after = (_flatten(config.model_dump(mode="json")) for config in (old, new))
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"

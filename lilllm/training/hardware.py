@@ -41,6 +41,11 @@ class Machine:
     peak_flops: float
     peak_source: str
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which a forward pass runs."""
         if self.precision == "bf16":

@@ -98,7 +98,7 @@ def train(run: Run, resume_from: Path | None) -> None:
     """
     make_folder(run.folder)
     remove_partials(run.folder)
-    run.optimizers = make_optimizers(run.model, run.config)
+    run.optimizers = make_optimizers(run.model, run.config, run.machine.dtype)
     if resume_from is not None:
         run.counters, tensors = load_state(resume_from)
         load_optimizer_tensors(run.model, run.optimizers, tensors)

@@ -6,14 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from lilllm.config.schema import OptimizationConfig
+from lilllm.training.muon import Muon
 
 
-def make_optimizers(model: nn.Module, config: OptimizationConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: nn.Module, config: OptimizationConfig, matmul_dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """The optimizers of a run; every group remembers its peak as `peak_lr`.
 
     Matrices of the blocks have weight decay, embeddings and vectors have none. With
-    `optimizer: muon` those matrices go to Muon (Jordan et al. 2024; torch's implementation,
-    its learning rate scaled by sqrt(rows / columns) as in the original) and the rest to AdamW.
+    `optimizer: muon` those matrices go to Muon and the rest to AdamW.
+
+    Args:
+        model: whose parameters are trained.
+        config: which optimizers, and their learning rates.
+        matmul_dtype: what the machine is fast at, for Muon's matrix products.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
@@ -25,7 +32,12 @@ def make_optimizers(model: nn.Module, config: OptimizationConfig) -> list[torch.
     optimizers: list[torch.optim.Optimizer] = []
     if config.optimizer == "muon":
         optimizers.append(
-            torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
+            Muon(
+                matrices,
+                lr=config.muon_lr,
+                weight_decay=config.weight_decay,
+                dtype=matmul_dtype,
+            )
         )
     else:
         groups.append({"params": matrices, "weight_decay": config.weight_decay})

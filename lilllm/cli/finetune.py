@@ -1,0 +1,45 @@
+"""`lilllm finetune`."""
+
+from typing import Annotated
+
+import typer
+
+from lilllm.cli.arguments import ConfigPath, Fresh, Json, NoBuild, Overrides, read_config
+
+
+def finetune(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    step: Annotated[str, typer.Option(help="Name of a step; none: all of them.")] = "",
+    no_build: NoBuild = False,
+    fresh: Fresh = False,
+    json: Json = False,
+) -> None:
+    """Run the finetuning steps of a config, building what they need first.
+
+    Example: lilllm finetune configs/demo.yaml --step chat
+    """
+    from lilllm.cli.render import run_command
+    from lilllm.errors import ConfigError
+    from lilllm.events import Report
+
+    def work(report: Report) -> object:
+        settings = read_config(config, overrides)
+        from lilllm.stages.pipeline import build
+
+        names = [step] if step else list(settings.finetune)
+        if not names:
+            raise ConfigError(
+                "the config has no finetuning steps",
+                "add one, for example finetune.chat.sources=[builtin:stories-instruct]",
+            )
+        return {
+            "steps": {
+                name: build(settings, report, f"finetune.{name}", not no_build, fresh)[
+                    f"finetune.{name}"
+                ]
+                for name in names
+            }
+        }
+
+    run_command("finetune", json, work)

@@ -1,0 +1,81 @@
+"""What is under `runs/`: listing runs, and removing one."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lilllm.config.layout import RUNS
+from lilllm.errors import ConfigError
+from lilllm.files import write_error
+from lilllm.training.metrics import read_metrics
+from lilllm.training.state import checkpoints, read_marker
+
+
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """One training stage of a run: its newest checkpoint and last measures."""
+
+    name: str
+    checkpoints: int
+    latest: str
+    val_loss: float | None
+    val_bpb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run folder; `modified` is in seconds since the epoch."""
+
+    name: str
+    bytes: int
+    modified: float
+    stages: list[StageSummary]
+
+
+def list_runs(root: Path = RUNS) -> list[RunSummary]:
+    """Every run folder, the one touched last first."""
+    runs = [_summary(folder) for folder in root.glob("*") if folder.is_dir()]
+    return sorted(runs, key=lambda run: -run.modified)
+
+
+def remove_run(name: str, root: Path = RUNS) -> Path:
+    """Delete a run folder and everything in it.
+
+    Raises:
+        ConfigError: there is no such run.
+        RunError: it cannot be deleted.
+    """
+    folder = root / name
+    if not name or Path(name).name != name or name in {".", ".."} or not folder.is_dir():
+        known = ", ".join(run.name for run in list_runs(root)) or "none"
+        raise ConfigError(f"{folder}: no such run", f"runs here: {known}")
+    try:
+        shutil.rmtree(folder)
+    except OSError as err:
+        raise write_error(folder, err) from err
+    return folder
+
+
+def _summary(folder: Path) -> RunSummary:
+    files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    stages = [folder / "pretrain", *sorted((folder / "finetune").glob("*"))]
+    return RunSummary(
+        name=folder.name,
+        bytes=sum(file.st_size for file in files),
+        modified=max((file.st_mtime for file in files), default=folder.stat().st_mtime),
+        stages=[_stage(stage, folder) for stage in stages if checkpoints(stage)],
+    )
+
+
+def _stage(stage: Path, run: Path) -> StageSummary:
+    measures: dict[str, float] = {}
+    for event in read_metrics(stage / "metrics.jsonl"):
+        if event["event"] in {"validation", "done"}:
+            measures |= {k: v for k, v in event.items() if isinstance(v, float)}
+    return StageSummary(
+        name=stage.relative_to(run).as_posix(),
+        checkpoints=len(checkpoints(stage)),
+        latest=read_marker(stage, "latest"),
+        val_loss=measures.get("val_loss"),
+        val_bpb=measures.get("val_bpb"),
+    )

@@ -1,0 +1,243 @@
+"""The order of the stages, and which of them a config still needs.
+
+Every stage keeps `result.json`: what it made and a hash of everything that went in. A stage
+whose inputs have not changed is skipped; one that was interrupted is continued.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lilllm.config import Config, layout
+from lilllm.errors import ConfigError, LilllmError
+from lilllm.events import Report, StageFinished, StageSkipped, StageStarted
+from lilllm.files import MANIFEST, manifest_problem, read_json, sha256_file, sha256_json, write_json
+from lilllm.model.transformer import count_parameters, flops_per_token
+from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
+from lilllm.stages.model_shape import resolve_shape
+from lilllm.stages.training_stage import refuse_changes
+from lilllm.training.state import newest_valid
+
+FORMAT = 1  # raise it when a stage's files mean something else than before
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a config.
+
+    name: as typed. folder: where it works. run: does it. inputs: a hash of what goes in, asked
+    only once everything before it is there. about: what it will do, for people.
+    keys: config keys that a begun training may not change; empty for stages that are redone.
+    """
+
+    name: str
+    folder: Path
+    run: Callable[[Report, bool], Any]
+    inputs: Callable[[], str]
+    about: str
+    keys: tuple[str, ...] = ()
+
+
+def stages_of(config: Config) -> list[Stage]:
+    """Every stage that a config has, in the order in which they build on each other."""
+    places = layout(config)
+    stages = []
+    if config.tokenizer.path is None:
+        stages.append(
+            Stage(
+                "tokenizer",
+                places.tokenizer,
+                lambda report, fresh: train_tokenizer.run(config, report),
+                lambda: train_tokenizer.inputs_hash(config),
+                f"byte-level BPE, {config.tokenizer.vocab_size:,} tokens, from up to "
+                f"{config.tokenizer.train_bytes / 1e6:,.0f} MB of text",
+            )
+        )
+    if config.data.path is None:
+        stages.append(
+            Stage(
+                "data",
+                places.data,
+                lambda report, fresh: prepare.run(config, report),
+                lambda: prepare.inputs_hash(config),
+                "tokens of " + ", ".join(source.path for source in config.data.sources),
+            )
+        )
+    stages.append(
+        Stage(
+            "pretrain",
+            places.pretrain,
+            lambda report, fresh: pretrain.run(config, report, fresh),
+            lambda: _hash(
+                config,
+                pretrain.KEYS,
+                [sha256_file(f / MANIFEST) for f in (places.tokenizer, places.data)],
+            ),
+            _about_pretraining(config),
+            pretrain.KEYS,
+        )
+    )
+    stages += [_finetune_stage(config, name) for name in config.finetune]
+    stages.append(
+        Stage(
+            "eval",
+            places.eval,
+            lambda report, fresh: evaluate.run(config, report),
+            lambda: _hash(config, ("eval", "data"), [_weights_hash(_last_training_folder(config))]),
+            "bits per byte on the validation split",
+        )
+    )
+    return stages
+
+
+def build(
+    config: Config,
+    report: Report,
+    until: str,
+    build_missing: bool = True,
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """Run the stages up to and including `until`, each only if it is needed.
+
+    Args:
+        config: one model's life.
+        report: is told what is built, skipped and continued.
+        until: name of the last stage.
+        build_missing: False refuses when an earlier stage is not up to date.
+        fresh: start the stage `until` again, its old folder moved aside.
+
+    Returns:
+        the result of every stage, by name, as JSON values.
+
+    Raises:
+        ConfigError: no such stage, an earlier one is missing, or a begun training was changed.
+    """
+    stages = stages_of(config)
+    names = [stage.name for stage in stages]
+    if until not in names:
+        raise ConfigError(
+            f"{until}: nothing to build: the config takes it from elsewhere or has no such stage",
+            f"its stages: {', '.join(names)}",
+        )
+    stages = stages[: names.index(until) + 1]
+    for stage in stages:
+        if stage.keys and not (fresh and stage.name == until):
+            refuse_changes(stage.folder, config, stage.keys)
+    results = {}
+    for stage in stages:
+        last = stage.name == until
+        done = _finished(stage)
+        if done is not None and not (fresh and last):
+            report(StageSkipped(stage.name, f"up to date in {stage.folder}"))
+            results[stage.name] = done
+            continue
+        if not last and not build_missing:
+            raise ConfigError(
+                f"{stage.name} is not there or not up to date, and --no-build was given",
+                f"run `lilllm {_command(stage.name)}` with this config first",
+            )
+        report(StageStarted(stage.name, stage.about))
+        began = time.monotonic()
+        result = _plain(stage.run(report, fresh and last))
+        write_json(_result_path(stage), {"inputs": stage.inputs(), "result": result})
+        report(StageFinished(stage.name, time.monotonic() - began, str(stage.folder)))
+        results[stage.name] = result
+    return results
+
+
+def _finetune_stage(config: Config, name: str) -> Stage:
+    keys = finetune.stage_keys(name)
+    section = config.finetune[name]
+
+    def inputs() -> str:
+        base = finetune.base_checkpoint(config, name, lambda event: None)
+        sources = [prepare.source_identity(source) for source in section.sources]
+        return _hash(config, keys, [sha256_file(base / "model.safetensors"), sources])
+
+    return Stage(
+        f"finetune.{name}",
+        layout(config).finetune(name),
+        lambda report, fresh: finetune.run_step(config, name, report, fresh),
+        inputs,
+        f"{section.method} on " + ", ".join(source.path for source in section.sources),
+        keys,
+    )
+
+
+def _finished(stage: Stage) -> dict[str, Any] | None:
+    """The result of a stage that was completed with the same inputs."""
+    path = _result_path(stage)
+    if not path.is_file():
+        return None
+    try:
+        record = read_json(path)
+        result: dict[str, Any] = record["result"]
+        if record["inputs"] != stage.inputs():
+            return None
+    except (LilllmError, OSError, KeyError, TypeError):  # something before it is missing
+        return None
+    checkpoint = result.get("checkpoint") if stage.keys else None
+    made = Path(checkpoint) if checkpoint else stage.folder
+    if (made / MANIFEST).is_file() or stage.keys:
+        return None if manifest_problem(made) else result
+    return result
+
+
+def _result_path(stage: Stage) -> Path:
+    """Beside the folder for stages whose folder is replaced as a whole."""
+    if stage.keys or stage.name == "eval":
+        return stage.folder / "result.json"
+    return stage.folder.with_name(f"{stage.folder.name}.result.json")
+
+
+def _hash(config: Config, keys: tuple[str, ...], more: list[Any]) -> str:
+    values = config.model_dump(mode="json")
+    picked: dict[str, Any] = {}
+    for key in keys:
+        value: Any = values
+        for part in key.split("."):
+            value = value[part]
+        picked[key] = value
+    return sha256_json([FORMAT, picked, more])
+
+
+def _last_training_folder(config: Config) -> Path:
+    places = layout(config)
+    return places.finetune(list(config.finetune)[-1]) if config.finetune else places.pretrain
+
+
+def _weights_hash(stage_folder: Path) -> str:
+    newest = newest_valid(stage_folder, lambda event: None)
+    return sha256_file(newest / "model.safetensors") if newest else ""
+
+
+def _about_pretraining(config: Config) -> str:
+    section = config.pretrain
+    shape = resolve_shape(config.model, config.tokenizer.vocab_size)
+    parameters = sum(count_parameters(shape).values())
+    tokens = section.steps * section.batch_tokens
+    flops = tokens * flops_per_token(shape)
+    disk = parameters * 12 * (section.keep_last + 2)  # fp32 weights and two moments
+    return (
+        f"{parameters / 1e6:.1f} M parameters on {tokens / 1e6:,.1f} M tokens: "
+        f"{flops / 1e12:,.0f} TFLOP, up to {disk / 1e9:.1f} GB of checkpoints"
+    )
+
+
+def _command(stage: str) -> str:
+    if stage.startswith("finetune."):
+        return f"finetune --step {stage.removeprefix('finetune.')}"
+    return {"tokenizer": "tokenizer train", "data": "data prep"}.get(stage, stage)
+
+
+def _plain(result: Any) -> Any:
+    fields = {
+        field.name: value
+        for field in dataclasses.fields(result)
+        if (value := getattr(result, field.name)) is not None
+    }
+    return json.loads(json.dumps(fields, default=str))
