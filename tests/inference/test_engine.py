@@ -1,0 +1,177 @@
+"""The engine against the uncached model, against transformers, and against itself in a batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from lilllm.config.schema import GenerateConfig
+from lilllm.errors import ConfigError
+from lilllm.inference import Engine
+from lilllm.inference.cache import KVCache
+from lilllm.model import Shape, Transformer, save_model
+
+torch.set_num_threads(1)
+
+SIZES = {"vocab_size": 211, "d_model": 32, "n_layers": 2, "n_heads": 4, "d_ff": 48}
+PLAIN = Shape(**SIZES, n_kv_heads=2, max_seq_len=320)
+QK_NORM = Shape(**SIZES, n_kv_heads=2, max_seq_len=320, qk_norm=True, tie_embeddings=False)
+PROMPT = [0, 5, 17, 200]
+GREEDY = GenerateConfig(max_new_tokens=256, temperature=0)
+SAMPLED = GenerateConfig(max_new_tokens=40, temperature=1.5, top_k=50, top_p=0.9)
+
+
+def random_model(shape: Shape, seed: int = 3) -> Transformer:
+    model = Transformer(shape, seed=seed)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.mul_(20)  # logits far apart: no ties between tokens
+    return model
+
+
+class Letters:
+    """Token 3 is "d", token 29 is "D"."""
+
+    def push(self, token_id: int) -> str:
+        return chr(ord("a") + token_id % 26)
+
+    def finish(self) -> str:
+        return ""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [PLAIN, QK_NORM], ids=["plain", "qk_norm"])
+def test_cached_decode_equals_full_forward(shape: Shape) -> None:
+    model = random_model(shape)
+    ids = torch.randint(0, 211, (3, 30), generator=torch.Generator().manual_seed(0))
+    full = model(ids)
+    cache = KVCache(shape, 3, 30)
+    pieces = [model(part, cache=cache) for part in ids.split([7, 1, 1, 12, 1, 8], dim=1)]
+    assert cache.length == 30
+    torch.testing.assert_close(torch.cat(pieces, dim=1), full, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="31 positions do not fit"):
+        model(ids[:, :1], cache=cache)
+
+
+@torch.no_grad()
+def test_greedy_tokens_are_those_of_the_uncached_model() -> None:
+    model = random_model(PLAIN)
+    ids = list(PROMPT)
+    for _ in range(60):
+        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    options = GREEDY.model_copy(update={"max_new_tokens": 60})
+    assert Engine(model).generate(PROMPT, options).samples[0].ids == ids[len(PROMPT) :]
+
+
+@pytest.mark.parametrize("shape", [PLAIN, QK_NORM], ids=["plain", "qk_norm"])
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_256_greedy_tokens_equal_those_of_transformers(
+    shape: Shape, penalty: float, tmp_path: Path
+) -> None:
+    model = random_model(shape)
+    save_model(tmp_path, model, bos_id=0, eos_ids=[0], pad_id=1, generation={})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    wanted = theirs.generate(
+        torch.tensor([PROMPT]),
+        do_sample=False,
+        min_new_tokens=256,
+        max_new_tokens=256,
+        repetition_penalty=penalty,
+        eos_token_id=None,
+    )[0, len(PROMPT) :]
+    options = GREEDY.model_copy(update={"repetition_penalty": penalty})
+    assert Engine(model).generate(PROMPT, options).samples[0].ids == wanted.tolist()
+
+
+def test_a_sample_is_the_same_alone_and_in_any_batch() -> None:
+    model = random_model(PLAIN)
+    free = Engine(model).generate(PROMPT, SAMPLED, n=7, seed=5).samples
+    engine = Engine(model, stop_ids={free[1].ids[10], free[4].ids[20]})
+    for penalty in (1.0, 1.2):
+        options = SAMPLED.model_copy(update={"repetition_penalty": penalty})
+        alone = engine.generate(PROMPT, options, seed=5).samples
+        two = engine.generate(PROMPT, options, n=2, seed=5).samples
+        many = engine.generate(PROMPT, options, n=7, seed=5).samples
+        assert alone == many[:1] and two == many[:2]
+        if penalty == 1:  # rows did leave the batch early
+            assert len({len(sample.ids) for sample in many}) > 1
+
+
+def test_equal_seeds_give_equal_samples_and_others_do_not() -> None:
+    engine = Engine(random_model(PLAIN))
+    first, again, other = (engine.generate(PROMPT, SAMPLED, n=3, seed=s) for s in (1, 1, 2))
+    assert first.samples == again.samples
+    ids = [tuple(sample.ids) for sample in first.samples + other.samples]
+    assert len(set(ids)) == 6
+
+
+def test_a_stop_token_ends_the_text_and_is_not_part_of_it() -> None:
+    model = random_model(PLAIN)
+    free = Engine(model).generate(PROMPT, GREEDY).samples[0]
+    stop = free.ids[20]
+    sample = Engine(model, stop_ids={stop}).generate(PROMPT, GREEDY).samples[0]
+    assert sample.ids == free.ids[: free.ids.index(stop)]
+    assert sample.finish_reason == "stop" and free.finish_reason == "length"
+
+
+def test_a_stop_string_across_tokens_ends_the_text_before_it() -> None:
+    model = random_model(PLAIN)
+    free = Engine(model, new_decoder=Letters).generate(PROMPT, GREEDY).samples[0]
+    stop = free.text[30:34]
+    heard: list[str] = []
+    sample = (
+        Engine(model, new_decoder=Letters)
+        .generate(
+            PROMPT,
+            GREEDY.model_copy(update={"stop": ("never", stop)}),
+            on_text=lambda index, text: heard.append(text),
+        )
+        .samples[0]
+    )
+    end = free.text.index(stop)
+    assert sample.text == free.text[:end] == "".join(heard)
+    assert len(sample.ids) == end + 4
+    assert sample.finish_reason == "stop"
+
+
+def test_text_is_streamed_while_it_is_generated() -> None:
+    heard: list[tuple[int, str]] = []
+    result = Engine(random_model(PLAIN), new_decoder=Letters).generate(
+        PROMPT, SAMPLED, n=2, on_text=lambda index, text: heard.append((index, text))
+    )
+    assert [index for index, _ in heard[:4]] == [0, 1, 0, 1]
+    for number, sample in enumerate(result.samples):
+        assert "".join(text for index, text in heard if index == number) == sample.text
+    assert result.prompt_tokens == 4 and result.decode_tokens == 2 * 39
+    assert result.first_token_s > 0 and result.decode_s > 0
+
+
+def test_generation_ends_where_the_context_ends() -> None:
+    model = random_model(PLAIN)
+    engine = Engine(model)
+    options = GREEDY.model_copy(update={"max_new_tokens": 10_000})
+    sample = engine.generate([0] * 310, options).samples[0]
+    assert len(sample.ids) == 11 and sample.finish_reason == "length"
+    assert len(engine.generate([0] * 320, options).samples[0].ids) == 1
+    with pytest.raises(ConfigError, match="321 tokens, the model's context is 320"):
+        engine.generate([0] * 321, options)
+
+
+def test_misuse_is_a_value_error() -> None:
+    engine = Engine(random_model(PLAIN))
+    for prompt, options, n in (
+        ([], GREEDY, 1),
+        ([0], GREEDY, 0),
+        ([211], GREEDY, 1),
+        ([0], GREEDY.model_copy(update={"stop": ("x",)}), 1),
+    ):
+        with pytest.raises(ValueError):
+            engine.generate(prompt, options, n=n)
+
+
+def test_a_model_in_training_is_sampled_without_dropout_and_stays_in_training() -> None:
+    shape = Shape(**SIZES, n_kv_heads=2, max_seq_len=320, dropout=0.5)
+    model = random_model(shape)
+    assert model.training
+    first, second = (Engine(model).generate(PROMPT, SAMPLED, seed=1).samples for _ in range(2))
+    assert first == second and model.training
