@@ -51,24 +51,44 @@ _TELL_MOOD = {
     "calm": ("It ends in a calm way.", "The ending is calm and quiet."),
     "sad": ("It has a sad ending.", "It ends sadly for {n}."),
 }
-_GREETINGS = ("Hello!", "Hi!", "Good morning!", "Hi there!", "Hello, how are you?", "Good evening!")
-_GREET_BACK = (
-    "Hello! Would you like to hear a story?",
-    "Hi! Give me three words, and I will make a story.",
-    "Hello, friend! What shall the story be about?",
-    "Hi there! I know stories about {kind}s, lost things and brave children.",
-    "Good to see you! Shall I tell you a story about {a}?",
-)  # fmt: skip
-_ABILITY = ("What can you do?", "Who are you?", "Can you help me?", "What do you know?")
-_ABILITY_ANSWERS = (
-    "I tell short stories. Give me three words, such as {a}, {b} and {c}, and I will use them.",
-    "I can write little stories for children. Tell me who the story should be about.",
-    "I am a small story teller. Ask me for a story about {a}!",
-    "I can tell you a story, say in one sentence what happens in it, or say how it ends.",
+_SMALL_TALK = (
+    (
+        ("Hello!", "Hi!", "Good morning!", "Hi there!", "Hello, how are you?", "Good evening!"),
+        (
+            "Hello! Would you like to hear a story?",
+            "Hi! Give me three words, and I will make a story.",
+            "Hello, friend! What shall the story be about?",
+            "Hi there! I know stories about rabbits, lost things and brave children.",
+            "Good to see you! Shall I tell you a story about {hero}?",
+            "Hello! I was just thinking of a story about {hero}.",
+        ),
+    ),
+    (
+        ("What can you do?", "Who are you?", "Can you help me?", "What do you know?"),
+        (
+            "I tell short stories. Give me three words, such as {a}, {b} and {c}, and I will use them.",
+            "I can write little stories for children. Tell me who the story should be about.",
+            "I am a small story teller. Ask me for a story about {hero}!",
+            "I can tell you a story, say in one sentence what happens in it, or say how it ends.",
+        ),
+    ),
+    (
+        ("Thank you!", "Thanks, that was nice.", "That was a good story."),
+        (
+            "You are welcome! Come back for another story.",
+            "You are welcome. Next time I can tell you about {hero}.",
+            "I am glad you liked it. Do you want to hear one more?",
+        ),
+    ),
+    (
+        ("Good night!", "Bye!", "See you tomorrow!"),
+        (
+            "Good night! Sleep well.",
+            "Goodbye! See you soon.",
+            "Sleep well! Tomorrow I can tell you about {hero}.",
+        ),
+    ),
 )
-_BYES = ("Thank you!", "Thanks, that was nice.", "Good night!", "Bye!")
-_BYE_ANSWERS = ("You are welcome! Come back for another story.", "Good night! Sleep well.", "Goodbye! See you soon.",
-                "You are welcome. Next time I can tell you about {a}.")  # fmt: skip
 
 
 def _chat(user: str, assistant: str) -> dict[str, Any]:
@@ -105,11 +125,8 @@ def _instruction(w: World, s: Story, rng: Random) -> dict[str, Any]:
     if kind < 0.96:
         ask = pick(_ASK_MOOD).format(moods="happy, proud, calm or sad", text=s.text)
         return _chat(ask, pick(_TELL_MOOD[s.mood]).format(n=h.n))
-    fill = {"a": an(a) if a[-1] != "s" else a, "b": b, "c": c, "kind": h.kind if not h.child else "rabbit"}
-    asks, answers = ((_GREETINGS, _GREET_BACK), (_ABILITY, _ABILITY_ANSWERS), (_BYES, _BYE_ANSWERS))[int(rng.random() * 3)]
-    if asks is _ABILITY:
-        fill["a"] = a
-    return _chat(pick(asks), pick(answers).format(**fill))
+    asks, answers = _SMALL_TALK[int(rng.random() * len(_SMALL_TALK))]
+    return _chat(pick(asks), pick(answers).format(a=a, b=b, c=c, hero=an(f"{h.trait} {h.kind}")))
 
 
 def instruction_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ Each reads the world and never contradicts it; what happens in between is the pl
 """
 
 from lilllm.data.stories.lexicon import ACTIVITIES
-from lilllm.data.stories.world import EVENING, HOURS, MORNING, World, an
+from lilllm.data.stories.world import EVENING, HOURS, MORNING, NIGHT, World, an
 
 LESSON_MARKS = ("learned that", "never forgot that", "always remembered that", "understood that")
 """Every lesson sentence holds one of these, and no other closing sentence does."""
@@ -125,7 +125,7 @@ def _close_happy(w: World) -> None:
         w.say(
             f"{n} and {f} laughed until their tummies hurt.",
             f"{n} and {f} danced in a circle until they fell down laughing.",
-            f"«This is the best day ever!» said {f}, and {n} laughed and agreed.",
+            f"{f} grinned. «This is the best day ever!» And {n} laughed and agreed.",
             f"{n} and {f} smiled at each other. It was a happy day after all.",
             f"The next day {n} went to {w.love} again, and this time {f} came along. They were very happy."
             if w.love
@@ -147,7 +147,7 @@ def _close_happy(w: World) -> None:
         f"{n} did a happy little dance, right there and then.",
         f"{n} laughed and laughed, and then {he} laughed some more.",
         f"All that {HOURS[max(1, min(w.hour, EVENING))]}, {n} could not stop smiling.",
-        f"«Hooray!» shouted {n}, and {he} spun around with {his} arms in the air.",
+        f"{n} spun around with {his} arms in the air. «Hooray!»",
         f"Then {n} went out to {w.love}, and {he} sang at the top of {his} voice."
         if w.love and w.hour < EVENING
         else f"{n} was smiling so much that {his} cheeks hurt.",
@@ -161,7 +161,7 @@ def _close_proud(w: World) -> None:
         f"{n} stood up very tall. {h.He} had never felt so proud.",
         f"{n} felt proud from {his} ears down to {his} toes.",
         f"{n} felt ten feet tall.",
-        f"«I did it,» said {n}, and {he} felt very proud.",
+        f"{n} took a deep breath. «I did it,» {he} said, and {he} felt very proud.",
         f"{e} gave {h.him} a big hug and said, «I am so proud of you.»",
         f"At dinner {n} told the whole story, and {his} family clapped. {h.He} felt so proud!",
         f"{n} was so proud that {he} had to tell everyone, even the neighbor's cow.",
@@ -174,9 +174,19 @@ def _close_proud(w: World) -> None:
 def _close_calm(w: World) -> None:
     h, e, item = w.hero, w.elder.n, w.item
     n, he, his = h.n, h.he, h.his
-    w.hour = EVENING
     sound = night_sound(w)
     told = sound[0].upper() + sound[1:]
+    if w.hour == NIGHT:
+        w.say(
+            f"{told}. {n} yawned, closed {his} eyes and slept.",
+            f"{n} pulled the blanket up to {his} chin. {told}, and soon {he} was dreaming.",
+            f"{e} stayed until {his} eyes fell shut. After that, {n} slept deep and long.",
+            f"Everything was quiet now. {n} was warm and sleepy, and {sound}.",
+            f"{e} blew out the light. «Good night, {n}.» But {n} was already asleep.",
+            f"{n} rolled up like a kitten, and {sound}. Then the whole house was asleep.",
+        )
+        return
+    w.hour = EVENING
     if item and item.holder is h and w.rnd() < 0.35:
         w.say(
             f"That night, {n} put the {item.noun} beside {his} bed. Then {he} closed {his} eyes and slept.",

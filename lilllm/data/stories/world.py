@@ -34,6 +34,11 @@ def an(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
+def plural(noun: str) -> str:
+    """More than one of a countable thing of the lexicon."""
+    return noun + ("es" if noun[-2:] in ("ch", "sh") else "s")
+
+
 class Who:
     """A character: a child, a talking animal or a grown-up of the family."""
 
@@ -135,15 +140,19 @@ class World:
             options = tuple(o for o in options if "«" not in o) or options
         told = options[int(self.rnd() * len(options))]
         hero, last = self.hero, self.out[-1] if self.out else ""
-        # Two sentences in a row about the hero: the second one takes the pronoun. The friend
-        # has the other pronoun, so only the elder could be meant instead.
-        if (
-            told.startswith(hero.opens)
-            and last.startswith(hero.opens)
-            and not told.startswith("and ", len(hero.opens))
-            and self.elder.n not in last
-        ):
-            told = hero.He + told[len(hero.n) :]
+        if told[0] == "«":
+            if last and last[-1] == "»":  # the other one answers
+                self.out.append(PARAGRAPH)
+        elif told.startswith(hero.opens):
+            # Two sentences in a row about the hero: the second one takes the pronoun. The
+            # friend has the other pronoun, so only the elder could be meant instead.
+            last = last[last.rfind(". ") + 2 :] if ". " in last else last
+            if (
+                last.startswith(hero.opens)
+                and self.elder.n not in last
+                and not told.startswith("and ", len(hero.opens))
+            ):
+                told = hero.He + told[len(hero.n) :]
         self.out.append(told)
 
     def maybe(self, p: float, *options: str) -> None:

@@ -2,31 +2,44 @@
 
 from collections.abc import Callable
 
-from lilllm.data.stories.plots import feasts, finding, growing, honesty, kindness, mending, together
+from lilllm.data.stories.plots import (
+    courage,
+    feasts,
+    finding,
+    growing,
+    helping,
+    honesty,
+    journeys,
+    kindness,
+    mending,
+    together,
+)
 from lilllm.data.stories.world import World
 
 PLOTS: tuple[Callable[[World], None], ...] = (
     finding.lost_thing,
     finding.strange_noise,
-    finding.lost_way,
+    journeys.lost_way,
+    journeys.bad_weather,
     mending.broken_thing,
     mending.better_plan,
-    mending.helping_hand,
+    helping.helping_hand,
     honesty.a_lie,
     honesty.a_promise,
     honesty.a_warning,
     together.sharing,
-    feasts.surprise,
-    feasts.contest,
     together.newcomer,
     together.goodbye,
+    feasts.surprise,
+    feasts.secret_gift,
+    feasts.contest,
     kindness.hurt_animal,
     kindness.stranger,
     kindness.trade_chain,
     kindness.greedy,
     growing.a_skill,
     growing.a_seed,
-    growing.a_fear,
-    growing.sleepless,
-    growing.bad_weather,
+    courage.a_fear,
+    courage.sleepless,
 )
+"""All equally likely. A new plot is a function here: see the package docstring."""

@@ -16,9 +16,6 @@ _EXCUSES = (
 def surprise(w: World) -> None:
     """Everybody is too busy on the hero's birthday; the hero is sure they forgot; they did not."""
     h, f, e = w.hero, w.friend, w.elder
-    if w.chance(0.5):
-        secret_gift(w)
-        return
     ex1, ex2 = w.two(_EXCUSES)
     animal = w.pick(("cat", "neighbor", "baker", "goat"))
     w.today = True

@@ -1,9 +1,9 @@
 # ruff: noqa: E501 (one sentence is one line)
-"""Plots about finding: a lost thing, a strange noise, a lost way."""
+"""Plots about looking: for a lost thing, for what makes a strange noise."""
 
 from lilllm.data.stories.lexicon import CARRIED, WEARABLES, Place
 from lilllm.data.stories.scenes import close, day, intro
-from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World, an
+from lilllm.data.stories.world import EVENING, Item, World, an
 
 
 def lost_thing(w: World) -> None:
@@ -269,91 +269,3 @@ def _after_noise(w: World, noun: str) -> None:
         w.say(f"In the morning {h.n} tied the branch back with a bit of string.")
     else:
         w.say(f"{h.n} put a cork in the bottle, and the whistle stopped.")
-
-
-_WAY_MARKS = (
-    ("the stream", "follow the stream, and it will bring you to the village"),
-    ("the church bell", "listen for the church bell and walk toward it"),
-    ("the evening star", "the evening star stands over our house"),
-    ("the smell of bread", "follow your nose, because nothing smells like our bread"),
-    ("the smoke in the sky", "look for smoke, for where there is smoke, there is a kitchen"),
-)
-
-
-def lost_way(w: World) -> None:
-    """The hero follows something too far, and finds home by something a grown-up once said."""
-    h, e = w.hero, w.elder
-    lure = w.pick(("a blue butterfly", "a fat rabbit" if h.kind != "rabbit" else "a fat bee",
-                   "a red balloon", "a white goose", "a little yellow bird", "a shiny beetle"))  # fmt: skip
-    noun = lure.split()[-1]
-    mark, saying = w.pick(_WAY_MARKS)
-    w.sky = w.pick(("sunny", "cloudy", "windy"))
-    w.key_nouns += [noun]
-    intro(w, ("curious", "dreamy", "lively", "young", "playful", "small"))
-    w.say(
-        f"«Do not go past the old bridge,» {e.n} always said.",
-        "Every child in the village knew the rule: nobody went past the old bridge alone.",
-        f"{h.He} was allowed to go as far as the old bridge, and no farther.",
-        f"«Stay on this side of the old bridge,» {e.n} once told {h.him}. «And if you ever get lost, remember: {saying}.»",
-    )
-    told = w.out[-1].endswith(f"{saying}.»")
-    w.para()
-    w.hour = AFTERNOON
-    today = day(w)
-    w.say(
-        f"{today}, {h.n} saw {lure}. {h.He} followed it over the bridge and into the woods.",
-        f"But one day {lure} caught {h.his} eye. {h.n} ran after it, on and on, and never looked back.",
-        f"Then {h.he} saw {lure}. «Wait for me!» called {h.n}, and forgot all about the bridge.",
-    )
-    w.say(
-        f"When the {noun} was gone, {h.n} stopped. Every tree looked the same.",
-        f"At last {h.he} lost sight of it. {h.n} turned around, but which way was home?",
-        f"Suddenly it was very still. {h.n} did not know this place at all.",
-    )
-    tries = w.pick(("left", "right"))
-    w.say(
-        f"{h.He} tried the path on the {tries}. It ended at a thorny bush.",
-        f"«Hello?» {h.he} called. Only a crow answered.",
-        f"{h.He} called for help, but only a crow answered.",
-        f"{h.He} walked and walked, and came back to the very same tree.",
-    )
-    w.para()
-    w.say(
-        f"{h.n} wanted to cry. Then {h.he} remembered what {e.n} had said" + ("." if told else f" long ago: «{h.n}, {saying}.»"),
-        f"{h.He} sat down on a log to think." + (f" What had {e.n} said?" if told else f" «{saying.capitalize()},» {e.n} had told {h.him} once."),
-    )
-    w.hour = EVENING
-    w.say(
-        f"{h.He} waited and listened and looked. Yes! There was {mark}.",
-        f"And there, not far away, was {mark}!",
-    )
-    if w.chance(0.75):
-        w.say(
-            f"{h.n} followed it, step by step, until {h.he} saw a light. It was home!",
-            f"{h.He} went that way, over roots and stones, and soon {h.he} stood on the old bridge.",
-        )
-        w.say(
-            f"{e.n} came running. «Where have you been?» {e.he} cried, and hugged {h.him} hard.",
-            f"At the gate stood {e.n} with a lamp. «There you are,» said {e.n}. «I was so worried.»",
-            f"{e.n} was standing at the gate with a lamp, white with worry, and held {h.him} tight.",
-        )
-        w.maybe(0.6, f"«I went past the bridge,» said {h.n}. «I am sorry. I won't do it again.»",
-                f"{h.n} said that {h.he} was sorry, and {h.he} meant it.")  # fmt: skip
-        proud = w.chance(0.35)
-        if proud:
-            w.say(f"«But you found the way home all by yourself,» said {e.n}. «That was clever.»",
-                  f"But {e.n} was glad, too, that {h.n} had found the way all alone.")  # fmt: skip
-        w.summary = f"{h.n} follows {lure} too far, gets lost, and finds the way home by {mark}."
-        close(w, "proud" if proud else "calm", "it is good to listen to those who love you",
-              "when you are lost, it helps to stop and think")  # fmt: skip
-    else:
-        w.say(
-            f"{h.n} followed it, but the night came faster. {h.He} had to sit under a tree all alone, cold and scared.",
-        )
-        w.say(
-            f"Very late, {e.n} found {h.him} there. {e.He} was too tired and too worried to smile.",
-            f"It was almost morning when {e.n} found {h.him}. {e.n} had been crying.",
-        )
-        w.bad = True
-        w.summary = f"{h.n} follows {lure} past the bridge and spends a cold night lost in the woods."
-        close(w, "sad", "it is good to listen to those who love you")

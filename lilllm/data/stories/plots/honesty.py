@@ -76,6 +76,11 @@ def a_lie(w: World) -> None:
     if w.chance(0.35):
         _caught(w, d, trace, blamed)
         return
+    _confess(w, d, blamed)
+
+
+def _confess(w: World, d: _Deed, blamed: str) -> None:
+    h, e, f = w.hero, w.elder, w.friend
     w.say(
         f"{e.n} believed it. But {h.n} did not feel good. There was a stone in {h.his} tummy.",
         f"{e.n} believed it. {h.n} ran outside to play, but playing was no fun at all.",
@@ -205,6 +210,11 @@ def a_promise(w: World) -> None:
         f"Then {f.n} came running. «We are going to {fun[0]}! Are you coming?»",
         f"But then {h.n} heard {fun[1]}, and {f.n} was calling {h.his} name. They were going to {fun[0]}!",
     )
+    _keep_or_break(w, d, asker, fun[0])
+
+
+def _keep_or_break(w: World, d: _Duty, asker: str, fun: str) -> None:
+    h, f, e = w.hero, w.friend, w.elder
     end = w.rnd()
     if end < 0.4:
         w.say(
@@ -224,7 +234,7 @@ def a_promise(w: World) -> None:
             f"{d.kept}. «You kept your word,» said {asker}.",
             f"{asker[0].upper() + asker[1:]} came home and looked around. {d.kept}.",
         )
-        w.summary = f"{h.n} promises {asker} to {d.ask} and keeps the promise, although {f.n} wants to {fun[0]}."
+        w.summary = f"{h.n} promises {asker} to {d.ask} and keeps the promise, although {f.n} wants to {fun}."
         close(w, w.pick(("proud", "proud", "happy")), "a promise is a promise", "it feels good to keep your word")
     elif end < 0.68:
         w.say(f"{h.n} forgot everything and ran along. They played until the sun was low.",
@@ -243,7 +253,7 @@ def a_promise(w: World) -> None:
             f"When {asker} came back, {h.n} told the whole story. «You came back,» said {asker}. «That counts.»",
             f"In the end it was all right. {d.kept}.",
         )
-        w.summary = f"{h.n} promises to {d.ask}, almost forgets it to {fun[0]}, and comes back just in time."
+        w.summary = f"{h.n} promises to {d.ask}, almost forgets it to {fun}, and comes back just in time."
         close(w, w.pick(("calm", "happy")), "a promise does not keep itself", "it is never too late to do what you promised")
     else:
         w.bad = True
@@ -261,7 +271,7 @@ def a_promise(w: World) -> None:
             f"«I trusted you,» said {asker}, and turned away.",
             f"«I am so sorry,» said {h.n}. But sorry could not mend it.",
         )
-        w.summary = f"{h.n} promises {asker} to {d.ask}, but goes off to {fun[0]} and breaks the promise."
+        w.summary = f"{h.n} promises {asker} to {d.ask}, but goes off to {fun} and breaks the promise."
         close(w, "sad", "a broken promise hurts", "you should only promise what you will do")
 
 
@@ -273,34 +283,44 @@ class _Warning(NamedTuple):
     does: str
     result: str
     loss: str
-    """What it came to, for the summary, past tense."""
+    """What it came to, for the summary."""
+    after: str
+    """What it was like afterwards, a whole sentence."""
 
 
 _WARNINGS = (
     _Warning("Do not walk on the ice yet. It is too thin", "The ice looked so smooth and shiny",
              "put one foot on the ice, and then the other",
-             "Crack! The ice broke, and the cold water came up to {his} chest", "falls through the ice"),
+             "Crack! The ice broke, and the cold water came up to {his} chest", "falls through the ice",
+             "For a whole week {he} had to stay in bed, while the others went skating"),
     _Warning("Do not let go of the balloon", "{He} wanted to see if it would come back",
              "opened {his} {paws}", "Up went the balloon, higher and higher, until it was only a dot",
-             "loses the balloon"),
+             "loses the balloon",
+             "{He} waited until dark, but it did not come back"),
     _Warning("Do not eat the red berries", "They looked as sweet as candy",
              "put a whole row of them into {his} mouth",
-             "Soon {his} tummy hurt so much that {he} could not stand up", "gets a bad tummy ache"),
+             "Soon {his} tummy hurt so much that {he} could not stand up", "gets a bad tummy ache",
+             "The next day all the others went to the fair, but {he} was still too sick"),
     _Warning("Do not touch the nest", "The eggs were so small and so blue",
              "reached up to hold one, only for a moment",
-             "It slipped. There was a tiny crack, and the mother bird cried and cried", "breaks an egg"),
+             "It slipped. There was a tiny crack, and the mother bird cried and cried", "breaks an egg",
+             "All that spring, the nest stayed empty"),
     _Warning("Wait until the soup is cool", "It smelled so good, and {he} was so hungry",
              "took one big spoon of it", "Ow! It burned {his} tongue, and {he} dropped the bowl on the floor",
-             "burns {his} tongue and spills the soup"),
+             "burns {his} tongue and spills the soup",
+             "Nobody had any soup that day, and {his} tongue hurt for a week"),
     _Warning("Keep the cage door shut", "The little bird looked so bored",
              "opened the door, just a bit", "With a whir of wings, the bird flew out of the window and was gone",
-             "loses the little bird"),
-    _Warning("Bring the cake straight to Aunt Bell", "There was a swing by the path",
+             "loses the little bird",
+             "Now the mornings were silent, because nobody sang in them"),
+    _Warning("Bring the birthday cake straight to Aunt Bell", "There was a swing by the path",
              "put the cake in the grass and swung up high",
-             "When {he} came back, the crows had eaten it all", "loses the birthday cake"),
+             "When {he} came back, the crows had eaten it all", "loses the birthday cake",
+             "There was a party that day, but there was no cake"),
     _Warning("Do not climb on the old wall", "From up there one could see the whole world",
              "climbed up, stone by stone", "A stone came loose. Down {he} fell, and {his} leg was hurt",
-             "falls and hurts {his} leg"),
+             "falls and hurts {his} leg",
+             "All summer {he} had to sit on the bench and watch the others run"),
 )  # fmt: skip
 
 
@@ -334,10 +354,11 @@ def a_warning(w: World) -> None:
     w.say(f"{result}.", f"And then it happened. {result}.", f"For a moment all was fine. {result}.")
     w.say(
         f"«Why did I not listen?» {h.n} cried.",
-        f"{e.n} came at once and helped, but nobody could make it undone.",
+        f"{e.n} came running, but it was too late.",
         f"«I wish I could do it over,» said {h.n}. But nobody can do that.",
         f"{h.n} told {e.n} everything, in tears.",
     )
+    w.say(f"{warn.after.format(he=he, He=h.He, his=his)}.")
     w.bad = True
     w.summary = f"{e.n} warns {h.n}, but {he} does not listen and {warn.loss.format(his=his)}."
     close(w, "sad", "a warning is there for a reason", "it is wise to listen before it is too late",

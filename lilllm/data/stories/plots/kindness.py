@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lilllm.data.stories.lexicon import FOODS, GEAR, KEEPSAKES, WEARABLES
 from lilllm.data.stories.scenes import close, day, intro
-from lilllm.data.stories.world import AFTERNOON, EVENING, World, an
+from lilllm.data.stories.world import AFTERNOON, EVENING, Item, World, an
 
 
 class _Hurt(NamedTuple):
@@ -26,7 +26,7 @@ _HURTS = (
     _Hurt("duckling", "had lost its mother and peeped and peeped", "walked along the stream with it until a duck called back",
           "tried to be its mother and quacked, but it only looked confused", "swam past with all its brothers and quacked"),
     _Hurt("kitten", "was wet and cold and shaking", "dried it with a towel and warmed some milk",
-          "wanted to hug it at once, but it hissed", "came back every evening to purr"),
+          "wanted to hug it at once, but it hissed", "came back and purred around {n}'s legs"),
     _Hurt("hedgehog", "was stuck in an old tin can", "held the can still and pulled it off with a little butter",
           "pulled at it, but the spines pricked", "left a shiny red apple at the door"),
     _Hurt("turtle", "lay on its back and could not turn over", "turned it over slowly and showed it the way to the water",
@@ -38,7 +38,7 @@ _HURTS = (
     _Hurt("owl", "sat in the bright sun and could not see where to go", "carried it into the cool, dark barn",
           "held out a carrot, but it only blinked", "called softly from the barn at night"),
     _Hurt("butterfly", "was too cold and wet to open its wings", "breathed on it softly and put it on a warm stone",
-          "wanted to throw it into the air, but it only fell down", "landed on the tip of a nose"),
+          "wanted to throw it into the air, but it only fell down", "landed on the tip of {n}'s nose"),
     _Hurt("goat", "had its head stuck in a fence", "gave it a leaf to the left, so that it turned its head and came free",
           "pulled it by the tail, and it bleated", "gave milk for the best cheese in the village"),
 )  # fmt: skip
@@ -46,7 +46,7 @@ _HURTS = (
 
 def hurt_animal(w: World) -> None:
     """A small animal is in trouble; the first kindness is clumsy, the second is right."""
-    h, f, e = w.hero, w.friend, w.elder
+    h, e = w.hero, w.elder
     c = w.pick(_HURTS)
     a = c.animal
     if a == h.kind:
@@ -78,6 +78,12 @@ def hurt_animal(w: World) -> None:
         f"This time {h.n} was very gentle. {h.He} {c.care}.",
         f"{h.n} asked {e.n} what to do. Then {h.he} {c.care}.",
     )
+    _let_go(w, c)
+
+
+def _let_go(w: World, c: _Hurt) -> None:
+    h, f, e, a = w.hero, w.friend, w.elder, c.animal
+    thanks = c.thanks.format(n=h.n)
     end = w.rnd()
     if end < 0.13:
         w.bad = True
@@ -97,7 +103,7 @@ def hurt_animal(w: World) -> None:
         w.para()
         w.say(f"«You can go home now,» said {h.n}. It was hard to say.",
               f"Then it was time to say goodbye. {h.n} stood and waved until the {a} was out of sight.", f"{h.n} wanted to keep it. But {an(a)} must live in its own way, and so {h.he} let it go.")
-        w.say(f"And the {a} did not forget. A few days later, it {c.thanks}.", f"The next week, something lovely happened: the {a} {c.thanks}.")
+        w.say(f"And the {a} did not forget. A few days later, it {thanks}.", f"The next week, something lovely happened: the {a} {thanks}.")
         w.summary = f"{h.n} helps {an(a)} that {c.trouble}, lets it go, and the {a} does not forget."
         close(w, w.pick(("calm", "happy", "calm")), "being gentle helps more than being strong", "love means letting go sometimes")
     else:
@@ -106,7 +112,7 @@ def hurt_animal(w: World) -> None:
             f"«How did you know what to do?» asked {f.n}. «I listened,» said {h.n}.",
             f"{e.n} had watched it all from the path. «Not everyone can do that,» said {e.n}.",
             f"{f.n} had seen it all and told the whole village. From that day on they called {h.n} the animal doctor.",
-            f"The next day the {a} {c.thanks}, and everyone called {h.n} the animal doctor.",
+            f"The next day the {a} {thanks}, and everyone called {h.n} the animal doctor.",
         )
         w.summary = f"{h.n} finds {an(a)} that {c.trouble}, makes one mistake, and then saves it."
         close(w, w.pick(("proud", "proud", "happy")), "being gentle helps more than being strong", "you must think about what others need")
@@ -172,6 +178,11 @@ def stranger(w: World) -> None:
         f"They {s.done}. When it was done, they sat down and shared {an(food)}.",
         f"They {s.done}, and all the while they talked like old friends.",
     )
+    _too_late(w, s, item)
+
+
+def _too_late(w: World, s: _Stranger, item: Item) -> None:
+    h, e, noun, t = w.hero, w.elder, s.who.split()[-1], item.noun
     w.para()
     w.hour = EVENING
     w.say(
@@ -265,14 +276,19 @@ def trade_chain(w: World) -> None:
         f"So they traded. Now the {need1} was where it was needed, and {h.n} had {a2}.",
         f"«Let's trade,» said {h.n}. Now the {need1} was where it was needed, and {h.n} had {a2}.",
     )
+    _after_trade(w, wish, need1, need2, two[0])
+
+
+def _after_trade(w: World, wish: Item, start: str, need2: str, owner: str) -> None:
+    h, t, a2 = w.hero, wish.noun, an(need2)
     end = w.rnd()
     w.para()
     if end < 0.55:
         wish.holder = h
         w.say(
-            f"{h.He} ran back to {two[0]} with the {need2}. «A deal is a deal,» said {two[0]}, and gave {h.him} the {wish.full}.",
+            f"{h.He} ran back to {owner} with the {need2}. «A deal is a deal,» said {owner}, and gave {h.him} the {wish.full}.",
             f"{h.He} ran all the way back, and soon the {wish.full} lay in {h.his} {h.paws}.",
-            f"«Here is your {need2},» said {h.n}. {two[0].capitalize()} laughed and put the {wish.full} into {h.his} {h.paws}.",
+            f"«Here is your {need2},» said {h.n}. {owner.capitalize()} laughed and put the {wish.full} into {h.his} {h.paws}.",
         )
         w.say("Now all three of them had just what they needed.", f"An old {start} had turned into {wish.a}!")
         w.summary = f"{h.n} trades an old {start} for {a2}, and the {need2} for {wish.a}."
@@ -290,7 +306,7 @@ def trade_chain(w: World) -> None:
     else:
         w.bad = True
         w.say(f"But when {h.he} came back, it was too late. Somebody else had bought the {t} an hour before.",
-              f"But when {h.he} came back, the window was empty. «Somebody bought the {t} an hour ago,» said {two[0]}.")
+              f"But when {h.he} came back, the window was empty. «Somebody bought the {t} an hour ago,» said {owner}.")
         w.say(f"So {h.n} stood there with {a2} that {h.he} did not even want.", f"{h.n} looked at the {need2}. It was a good one. But it was not the {t}.")
         w.summary = f"{h.n} trades an old {start} for {a2} to get {wish.a}, but comes too late."
         close(w, "sad")

@@ -19,26 +19,26 @@ class _Deal(NamedTuple):
 
 _DEALS = (
     _Deal("One counts to twenty while the other one plays, and then we change",
-          "One counted to twenty while the other one played, and then they changed",
+          "One would count to twenty while the other one played, and then they would change",
           "They counted aloud, and soon the counting was as much fun as the {t}"),
     _Deal("You take it in the morning, and I take it in the afternoon",
-          "One took it in the morning, and the other one took it in the afternoon",
-          "So the {t} had two homes, and each day it crossed the lane at noon"),
+          "One would take it in the morning, and the other one in the afternoon",
+          "From then on, the {t} had two homes, and each day it crossed the lane at noon"),
     _Deal("One of us makes up the game, and the other one goes first",
-          "One made up the game, and the other one went first",
+          "One would make up the game, and the other one would go first",
           "{n} made up a game about a lost king, and {f} went first"),
     _Deal("Whoever has it must tell a story before giving it back",
-          "Whoever had it must tell a story before giving it back",
+          "Whoever had it would have to tell a story before giving it back",
           "{f} told one about a flying pig, and {n} told one about a shy dragon"),
     _Deal("Let's turn over a cup of sand. When the sand is gone, we change",
-          "They turned over a cup of sand, and when the sand was gone, they changed",
+          "They would turn over a cup of sand, and when the sand was gone, they would change",
           "The sand ran out again and again, and nobody had to fight"),
 )  # fmt: skip
 
 
 def sharing(w: World) -> None:
     """Two want one thing; pulling makes it worse; a fair rule, or a broken thing."""
-    h, f, e = w.hero, w.friend, w.elder
+    h, f = w.hero, w.friend
     item = w.own(TOYS + GEAR[:3])
     t = item.noun
     place = w.go()
@@ -85,6 +85,11 @@ def sharing(w: World) -> None:
     if w.chance(0.24):
         _broken_in_two(w, item, whose)
         return
+    _fair_way(w, item)
+
+
+def _fair_way(w: World, item: Item) -> None:
+    h, f, e, t = w.hero, w.friend, w.elder, item.noun
     deal = w.pick(_DEALS)
     told = deal.told.format(t=t, n=h.n, f=f.n)
     who = w.pick((e.n, "an old man on a bench", "a girl with a goat", "the mailman"))
