@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import tiktoken
-import tokenizers
 
 from lilllm.tokenizer.bpe import byte_of_character, spelled_bytes
 from lilllm.tokenizer.parse import is_interrupt
-from lilllm.tokenizer.tokenizer import Tokenizer, whole
+from lilllm.tokenizer.tokenizer import Tokenizer
 
 Ids = np.ndarray[tuple[int], np.dtype[np.unsignedinteger[Any]]]
 Encoder = Callable[[list[str]], list[Ids]]

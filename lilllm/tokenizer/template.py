@@ -5,14 +5,15 @@ What the rendered text means in tokens is `chat.py`.
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import jinja2
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lilllm.errors import CheckpointError, DataError
 
@@ -25,6 +26,10 @@ LARGEST_PRODUCT = 1_000_000
 def chatml() -> str:
     """The ChatML template of our own tokenizers."""
     return resources.files("lilllm.tokenizer").joinpath("chatml.jinja").read_text("utf-8")
+
+
+_CALL_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What an expression of a template raises when a message is not what it expects."""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -120,15 +125,3 @@ def render(
             f"the chat template does not accept these messages: {err}",
             "each needs a role (system, user or assistant) and a content that is text",
         ) from err
-
-
-_CALL_ERRORS: tuple[type[Exception], ...] = (
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-)
-"""What an expression of a template raises when a message is not what it expects."""
-
-Render = Callable[[Sequence[Message], bool], str]

@@ -5,7 +5,7 @@ ids and a loss mask is `chat.py`; making a folder from other files is `foreign.p
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from lilllm.tokenizer import chat, template
 from lilllm.tokenizer.bpe import (
     END_OF_TEXT,
     PADDING,
-    SPECIAL_TOKENS,
     TURN_END,
     spelled_bytes,
 )
@@ -28,9 +27,13 @@ from lilllm.tokenizer.template import Message
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+GENERATION = "generation_config.json"
 
-END_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>")
+END_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", TURN_END)
 """What an end-of-text token is called where no settings name it, likeliest first."""
+
+TURN_END_NAMES = (TURN_END, "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>")
+"""Special tokens that end a turn, where no chat template shows it."""
 
 OUR_SETTINGS: dict[str, Any] = {
     "tokenizer_class": "PreTrainedTokenizerFast",
@@ -56,14 +59,19 @@ class Tokenizer:
     """
 
     def __init__(
-        self, text: str, settings: dict[str, Any] | None = None, chat_template: str | None = None
+        self,
+        text: str,
+        settings: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+        stop_ids: Iterable[int] = (),
     ) -> None:
-        """Build from the contents of the three files.
+        """Build from the contents of the files.
 
         Args:
             text: of `tokenizer.json`.
             settings: of `tokenizer_config.json`.
             chat_template: of `chat_template.jinja`.
+            stop_ids: more ids that end a generated text.
 
         Raises:
             CheckpointError: a file is damaged, or no token ends a text.
@@ -71,29 +79,26 @@ class Tokenizer:
         self.text = text
         self.settings = dict(settings or {})
         self.chat_template = chat_template
+        self._guarded: tuple[tuple[str, ...], tokenizers.Tokenizer, dict[int, int]] | None = None
         self.inner = parse_tokenizer(text)
         self.inner.encode_special_tokens = True  # special tokens in a text are plain text
         self.vocab_size = check_ids(self.inner)
-        self.special_ids = frozenset(
-            id for id, token in self.inner.get_added_tokens_decoder().items() if token.special
-        )
+        self._special = {
+            token.content: id
+            for id, token in self.inner.get_added_tokens_decoder().items()
+            if token.special and token.content
+        }
+        self.special_names = tuple(self._special)
+        self.special_ids = frozenset(self._special.values())
         self.bos_id = self._named_id("bos_token")
         eos_id = self._named_id("eos_token")
-        known = [id for name in END_NAMES if (id := self._special_id(name)) is not None]
-        end_id = self._special_id(END_OF_TEXT)
-        end_id = eos_id if end_id is None else end_id
-        end_id = known[0] if end_id is None and known else end_id
-        if end_id is None:
-            raise CheckpointError(
-                f"{SETTINGS} names no eos_token, and none of {', '.join(END_NAMES)} is a "
-                f"special token of {TOKENIZER}",
-                "`lilllm tokenizer import` adds what is missing",
-            )
-        self.end_id: int = end_id
+        self.end_id = self._find_end(eos_id)
         pad_id = self._named_id("pad_token")
-        self.pad_id: int = end_id if pad_id is None else pad_id
-        ends = {end_id, eos_id, self._special_id(TURN_END), chat.turn_end_id(self)}
-        self.stop_ids = frozenset(id for id in ends if id is not None)
+        self.pad_id = self.end_id if pad_id is None else pad_id
+        turn_ends = {*TURN_END_NAMES, chat.turn_end(self)}
+        ends = {id for name, id in self._special.items() if name in turn_ends}
+        ends |= {self.end_id, self.end_id if eos_id is None else eos_id}
+        self.stop_ids = frozenset(ends | {id for id in stop_ids if 0 <= id < self.vocab_size})
 
     @classmethod
     def trained(cls, inner: tokenizers.Tokenizer) -> "Tokenizer":
@@ -123,7 +128,7 @@ class Tokenizer:
         if (folder / TEMPLATE).is_file():
             chat_template = _read_text(folder / TEMPLATE)
         try:
-            return cls(text, settings, chat_template)
+            return cls(text, settings, chat_template, _generation_stops(folder / GENERATION))
         except CheckpointError as err:
             raise CheckpointError(f"{folder}: {err.message}", err.hint) from err
 
@@ -171,14 +176,39 @@ class Tokenizer:
         }
 
     @cached_property
-    def special_names(self) -> dict[str, str]:
+    def with_specials(self) -> tokenizers.Tokenizer:
+        """The tokenizer that finds special tokens in a text; only templates may write them."""
+        return parse_tokenizer(self.text)
+
+    def guarded(self, spelling: tuple[str, ...]) -> tuple[tokenizers.Tokenizer, dict[int, int]]:
+        """A tokenizer that finds special tokens only in another spelling.
+
+        Args:
+            spelling: of each of `special_names`.
+
+        Returns:
+            the tokenizer, and its ids for the other spelling mapped to the real ids.
+        """
+        if self._guarded is not None and self._guarded[0] == spelling:
+            return self._guarded[1], self._guarded[2]
+        inner = parse_tokenizer(self.text)
+        inner.encode_special_tokens = True
+        known = inner.get_added_tokens_decoder()
+        real: dict[int, int] = {}
+        for name, id in zip(spelling, self._special.values(), strict=True):
+            flags = {flag: getattr(known[id], flag) for flag in ("lstrip", "rstrip", "single_word")}
+            inner.add_tokens([tokenizers.AddedToken(name, normalized=False, **flags)])
+            added = inner.token_to_id(name)
+            assert added is not None
+            real[added] = id
+        self._guarded = (spelling, inner, real)
+        return inner, real
+
+    @cached_property
+    def _template_names(self) -> dict[str, str]:
         """`bos_token` and its like, as templates call them."""
-        named = {key: _content(value) for key, value in self.settings.items()}
-        return {
-            key: token
-            for key, token in named.items()
-            if key.endswith("_token") and token is not None
-        }
+        named = {key: token_name(value) for key, value in self.settings.items()}
+        return {key: name for key, name in named.items() if key.endswith("_token") and name}
 
     def render_chat(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The text of a conversation, as transformers' `apply_chat_template` renders it.
@@ -193,7 +223,7 @@ class Tokenizer:
                 "take a chat model, or add one with `lilllm tokenizer import`",
             )
         return template.render(
-            self.chat_template, messages, self.special_names, add_generation_prompt
+            self.chat_template, messages, self._template_names, add_generation_prompt
         )
 
     def encode_chat(
@@ -216,12 +246,22 @@ class Tokenizer:
         return chat.encode_conversation(self, messages)
 
     def _named_id(self, key: str) -> int | None:
-        name = _content(self.settings.get(key))
+        name = token_name(self.settings.get(key))
         return None if name is None else self.inner.token_to_id(name)
 
-    def _special_id(self, name: str) -> int | None:
-        id = self.inner.token_to_id(name)
-        return id if id in self.special_ids else None
+    def _find_end(self, eos_id: int | None) -> int:
+        """Chat models often name the end of a turn as eos; a document ends with another token."""
+        if END_OF_TEXT in self._special:
+            return self._special[END_OF_TEXT]
+        known = [self._special[name] for name in END_NAMES if name in self._special]
+        for id in (eos_id, *known):
+            if id is not None:
+                return id
+        raise CheckpointError(
+            f"{SETTINGS} names no eos_token, and none of {', '.join(END_NAMES)} is a special "
+            f"token of {TOKENIZER}",
+            "`lilllm tokenizer import` adds what is missing",
+        )
 
 
 def whole(text: str) -> str:
@@ -233,16 +273,20 @@ def whole(text: str) -> str:
     return text
 
 
-def missing_chat_tokens(tokenizer: tokenizers.Tokenizer) -> list[str]:
-    """Those of our first four special tokens that a tokenizer lacks."""
-    return [name for name in SPECIAL_TOKENS[:4] if tokenizer.token_to_id(name) is None]
-
-
-def _content(value: Any) -> str | None:
+def token_name(value: Any) -> str | None:
     """A special token in settings is a string, or a mapping that describes one."""
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) and value else None
+
+
+def _generation_stops(path: Path) -> list[int]:
+    """The `eos_token_id` of a model folder's generation settings: one id, or several."""
+    if not path.is_file():
+        return []
+    generation = read_json(path, CheckpointError)
+    ids = generation.get("eos_token_id") if isinstance(generation, dict) else None
+    return [id for id in (ids if isinstance(ids, list) else [ids]) if type(id) is int]
 
 
 def _default_template(value: Any) -> str | None:
