@@ -95,7 +95,8 @@ def read_tree(path: Path) -> dict[str, Any]:
 def build_config(tree: dict[str, Any], origin: str) -> Config:
     """Check a tree of plain values against the schema."""
     try:
-        return Config.model_validate(tree)
+        # a section with all its keys commented out is None in YAML
+        return Config.model_validate({k: v for k, v in tree.items() if v is not None})
     except ValidationError as err:
         lines = [_explain(error, origin, tree) for error in err.errors()]
         raise ConfigError(

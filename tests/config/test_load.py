@@ -1,0 +1,119 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lilllm.config import Config, dump_yaml, load_config
+from lilllm.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def problem(*overrides: str, path: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+def test_defaults_give_way_to_yaml_and_yaml_to_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 3\npretrain: {lr: 1e-4}\nmodel:\n")
+    config = load_config(path, ["pretrain.lr=2e-3", "data.sources=[builtin:stories]"])
+    assert (config.seed, config.pretrain.lr) == (3, 2e-3)
+    assert config.data.sources[0].path == "builtin:stories"
+    assert load_config(path).pretrain.lr == 1e-4
+    assert config.model.d_model == Config().model.d_model
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("1E+2", 100.0), ("3e4", 3e4), (".5", 0.5), ("1_000", 1e3)]
+)
+def test_numbers_in_yaml_are_numbers(text: str, value: float) -> None:
+    assert load_config(None, [f"pretrain.lr={text}"]).pretrain.lr == value
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("pretrain.lrr=1", "pretrain.lrr: unknown key; did you mean 'lr'?"),
+        ("modle.d_model=1", "modle: unknown key; did you mean 'model'?"),
+        ("finetune.chat.epohcs=1", "finetune.chat.epohcs: unknown key; did you mean 'epochs'?"),
+        ("data.sources=[{path: x, feild: y}]", "data.sources.0.feild: unknown key; did you mean"),
+        ("model.n_heads=7", "model.n_heads=7 does not divide model.d_model=512"),
+        ("model.n_kv_heads=3", "model.n_kv_heads=3 does not divide model.n_heads=16"),
+        ("pretrain.batch_tokens=1000", "pretrain.batch_tokens=1000 is not a multiple of"),
+        ("pretrain.micro_batch_size=7", "pretrain.micro_batch_size=7 does not divide the 64"),
+        ("pretrain.lr=-1", "pretrain.lr: input should be greater than 0, not -1"),
+        ("pretrain.lr=.nan", "pretrain.lr"),
+        ("model=3", "model: "),
+        ("seed=[1]", "seed: "),
+        ("name=../x", "name: "),
+        ("tokenizer.vocab_size=100", "tokenizer.vocab_size: "),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_dotted_key(override: str, said: str) -> None:
+    assert said in problem(override)
+
+
+def test_all_errors_are_told_at_once() -> None:
+    said = problem("seed=x", "model.d_model=-2", "pretrain.lrr=1")
+    assert len(said.splitlines()) == 3
+
+
+def test_an_override_below_a_value_that_is_no_section_is_refused() -> None:
+    assert "model is 3, not a section" in problem("model=3", "model.n_layers=4")
+    assert "expected key=value" in problem("model")
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for text, said in [
+        ("a: [1", "line 1"),
+        ("seed: 1\nseed: 2", "the key 'seed' stands twice (line 2)"),
+        ("- 1", "top level must be a mapping"),
+        ("a: !!python/object:os.system x", "not valid YAML"),
+        ("\x00", "not valid YAML"),
+        ("x: &a [*a]", "x"),
+    ]:
+        path.write_text(text)
+        assert said in problem(path=path)
+        assert str(path) in problem(path=path)
+    path.write_bytes(b"\xff\xfe\xff")
+    assert "not a UTF-8 text file" in problem(path=path)
+    assert "no such config file" in problem(path=tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_yaml(config, "# header\n"))
+    assert load_config(copy) == config
+
+
+def test_39m_has_39_million_parameters() -> None:
+    from lilllm.model.transformer import Transformer, count_parameters
+    from lilllm.stages.model_shape import resolve_shape
+
+    config = load_config(next(path for path in CONFIGS if path.stem == "39m"))
+    shape = resolve_shape(config.model, config.tokenizer.vocab_size)
+    parameters = sum(p.numel() for p in Transformer(shape).parameters())
+    assert parameters == sum(count_parameters(shape).values())
+    assert round(parameters / 1e6) == 39
+
+
+def test_every_key_is_documented_in_the_schema() -> None:
+    schema = Config.model_json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        for key, field in section["properties"].items():
+            documented = "description" in field or "$ref" in str(field)
+            assert documented, f"{section['title']}.{key} has no docstring"
+
+
+def test_the_yaml_of_a_config_has_no_python_tags() -> None:
+    text = dump_yaml(Config())
+    assert not re.search(r"!!|!python", text)
+    assert yaml.safe_load(text)["model"]["d_model"] == 512
