@@ -85,7 +85,7 @@ def test_best_fit_wastes_little_and_is_deterministic() -> None:
 
 def test_masked_rows_have_targets_only_where_the_mask_says() -> None:
     tokens, ends = np.arange(10, 22), np.array([5, 12])
-    mask = np.array([0, 0, 1, 1, 1] + [0, 1, 1, 0, 0, 1, 1])
+    mask = np.array([0, 0, 1, 1, 1, 0, 1, 1, 0, 0, 1, 1])
     windows = PackedWindows(
         lambda a, b: tokens[a:b],
         ends,

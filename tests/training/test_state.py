@@ -77,5 +77,5 @@ def test_a_full_disk_during_a_save_loses_nothing(tmp_path: Path) -> None:
 def test_a_checkpoint_without_state_cannot_be_resumed(tmp_path: Path) -> None:
     folder = save(tmp_path, 3)
     (folder / "state" / "counters.json").write_text("{}x")
-    with pytest.raises(CheckpointError, match="counters.json"):
+    with pytest.raises(CheckpointError, match=r"counters\.json"):
         load_state(folder)
