@@ -27,7 +27,7 @@ def bits_per_byte(
     bos_id: int,
     end_id: int,
     batch_tokens: int = 16_384,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Score every document, followed by end-of-text, in a context of its own.
 
@@ -43,7 +43,7 @@ def bits_per_byte(
         bos_id: the token that starts a context.
         end_id: end-of-text, scored as the last token of every document.
         batch_tokens: tokens of a forward pass, at most, unless one window has more.
-        on_progress: called with (documents, tokens) read so far.
+        on_progress: called after every forward pass with the tokens scored so far.
 
     Returns:
         `bpb` in bits per byte, `loss` in nats per token, `perplexity` = exp(loss), and the
@@ -61,16 +61,17 @@ def bits_per_byte(
             counts["documents"] += 1
             counts["tokens"] += len(ids) + 1
             yield from _windows([bos_id, *ids], [*ids, end_id], model.shape.max_seq_len)
-            if on_progress is not None:
-                on_progress(counts["documents"], counts["tokens"])
 
-    nats = 0.0
+    nats, scored = 0.0, 0
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             for batch in _batches(windows(), batch_tokens):
                 nats += _score(model, batch)
+                scored += sum(len(targets) for _, targets in batch)
+                if on_progress is not None:
+                    on_progress(scored)
     finally:
         model.train(training)
     size = n_bytes() if callable(n_bytes) else n_bytes

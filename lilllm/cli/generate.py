@@ -1,0 +1,136 @@
+"""`lilllm generate`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lilllm.cli.arguments import Json
+
+if TYPE_CHECKING:
+    from lilllm.config.schema import GenerateConfig
+
+Target = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CHECKPOINT]",
+        help="A checkpoint, stage or run folder, or a config; none: the newest under runs/.",
+    ),
+]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Tokens to generate at most.")]
+Temperature = Annotated[float | None, typer.Option(help="0 takes the most likely token.")]
+TopK = Annotated[int | None, typer.Option(help="Keep this many likeliest tokens; 0: all.")]
+TopP = Annotated[float | None, typer.Option(help="Keep the likeliest tokens of this probability.")]
+Penalty = Annotated[float | None, typer.Option(help="Above 1: repeat less.")]
+Stop = Annotated[list[str] | None, typer.Option(help="A string that ends the text; repeatable.")]
+Seed = Annotated[int, typer.Option(help="Equal seeds give equal texts.")]
+
+
+def generate(
+    checkpoint: Target = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", "-p", help="Text to continue; repeatable.")
+    ] = None,
+    prompt_file: Annotated[Path | None, typer.Option(help="A file with one more prompt.")] = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    repetition_penalty: Penalty = None,
+    stop: Stop = None,
+    seed: Seed = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Texts per prompt.")] = 1,
+    chat: Annotated[
+        bool | None,
+        typer.Option("--chat/--no-chat", help="Take the prompt as a message to answer."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Continue a prompt.
+
+    Example: lilllm generate --prompt "Once upon a time"
+    """
+    from lilllm.cli.render import run_command
+    from lilllm.events import Report
+
+    given = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or None,
+    }
+
+    def work(report: Report) -> object:
+        sampling_options({}, given)  # a wrong one is told before anything is loaded
+        from lilllm.stages import generate as stage
+        from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
+
+        files = [stage.read_prompt(prompt_file)] if prompt_file else []
+        loaded = load_checkpoint(find_checkpoint(checkpoint, report))
+        prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
+        options = sampling_options(loaded.generate.model_dump(), given)
+        writer = None if json else _Writer(prompts, samples)
+        result = stage.run(
+            loaded,
+            prompts,
+            options,
+            report,
+            samples=samples,
+            seed=seed,
+            chat=chat,
+            on_text=writer.stream if writer and samples == 1 else None,
+        )
+        if writer:
+            writer.finish([sample.text for sample in result.samples])
+        return result
+
+    run_command("generate", json, work, lambda result, out: None)
+
+
+def sampling_options(defaults: dict[str, Any], given: dict[str, Any]) -> "GenerateConfig":
+    """The checkpoint's sampling options with those of the command line over them.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    from lilllm.config.load import build_config
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return build_config({"generate": {**defaults, **chosen}}, "command line").generate
+
+
+class _Writer:
+    """Texts on stdout: a single sample as it is produced, several one after the other."""
+
+    def __init__(self, prompts: list[str], samples: int) -> None:
+        self.prompts, self.samples = prompts, samples
+        self.begun = -1
+
+    def stream(self, number: int, _: int, text: str) -> None:
+        self._begin(number)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def finish(self, texts: list[str]) -> None:
+        if self.samples == 1:
+            self._begin(len(self.prompts) - 1)  # where no text came
+            sys.stdout.write("\n")
+            return
+        for index, text in enumerate(texts):
+            separator = "\n" if index else ""
+            sys.stdout.write(f"{separator}{_shown(self.prompts[index // self.samples])}{text}\n")
+
+    def _begin(self, number: int) -> None:
+        while self.begun < number:
+            self.begun += 1
+            separator = "\n\n" if self.begun else ""
+            sys.stdout.write(separator + _shown(self.prompts[self.begun]))
+
+
+def _shown(prompt: str) -> str:
+    from lilllm.stages.generate import whole
+
+    return whole(prompt)

@@ -1,0 +1,128 @@
+"""A conversation with a checkpoint: its history, what of it still fits, and saving it.
+
+How it looks on a terminal is `cli/chat.py`'s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lilllm.config.schema import GenerateConfig
+from lilllm.errors import ConfigError
+from lilllm.events import Caution, Note, Report
+from lilllm.files import write_json
+from lilllm.inference import Sample
+from lilllm.stages.find_checkpoint import Loaded
+from lilllm.stages.generate import make_engine, whole
+
+Message = dict[str, str]
+ANSWER_SHARE = 4  # this part of the context is kept free for the answer, at least
+
+
+@dataclass(slots=True)
+class Chat:
+    """A conversation. A base model continues each text by itself and remembers nothing.
+
+    Attributes:
+        loaded: the opened checkpoint.
+        options: how to sample; may be replaced between turns.
+        report: is told what was dropped.
+        seed: of the first answer; each further one has the next.
+        system: a system message that is always kept; empty for none.
+        turns: what was said, oldest first.
+    """
+
+    loaded: Loaded
+    options: GenerateConfig
+    report: Report
+    seed: int = 0
+    system: str = ""
+    turns: list[Message] = field(default_factory=list)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the model was trained to answer, rather than to continue text."""
+        return self.loaded.chat_trained and self.loaded.tokenizer.chat_template is not None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation with its system message."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return system + self.turns
+
+    def greet(self) -> None:
+        """Say what kind of model this is."""
+        if not self.answers:
+            self.report(
+                Note("this base model was not trained to chat: it continues the text you write")
+            )
+
+    def say(self, text: str, on_text: Callable[[str], None] | None = None) -> Sample:
+        """Let the model answer, piece by piece.
+
+        When `on_text` raises KeyboardInterrupt, or it comes otherwise, what was said so far
+        stays in the history as the answer.
+
+        Raises:
+            ConfigError: the message alone does not fit into the context.
+        """
+        self.turns.append({"role": "user", "content": whole(text)})
+        heard: list[str] = []
+
+        def listen(_: int, piece: str) -> None:
+            heard.append(piece)
+            if on_text is not None:
+                on_text(piece)
+
+        try:
+            ids = self._prompt()
+        except ConfigError:
+            self.turns.pop()
+            raise
+        try:
+            made = make_engine(self.loaded).generate(
+                ids, self.options, seed=self.seed, on_text=listen
+            )
+        finally:
+            self.turns.append({"role": "assistant", "content": "".join(heard)})
+            self.seed += 1
+        return made.samples[0]
+
+    def reset(self) -> None:
+        """Forget what was said; the system message stays."""
+        self.turns.clear()
+
+    def save(self, path: Path) -> None:
+        """Write the conversation as a row for finetuning: `{"messages": [...]}`.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_json(path, {"checkpoint": str(self.loaded.folder), "messages": self.messages})
+
+    def _prompt(self) -> list[int]:
+        """Ids of as much of the conversation as leaves room for an answer."""
+        context = self.loaded.model.shape.max_seq_len
+        if not self.answers:
+            return self._fitting(self.loaded.prompt_ids(self.turns[-1]["content"]), context)
+        most = context - min(self.options.max_new_tokens, context // ANSWER_SHARE)
+        dropped = 0
+        while True:
+            ids = self.loaded.tokenizer.encode_chat(self.messages, add_generation_prompt=True)
+            if len(ids) <= most or len(self.turns) == 1:
+                break
+            self.turns = self.turns[2:]  # a question and its answer
+            dropped += 2
+        if dropped:
+            self.report(
+                Caution(f"the context is full: the oldest {dropped} messages are forgotten")
+            )
+        return self._fitting(ids, context)
+
+    def _fitting(self, ids: list[int], context: int) -> list[int]:
+        if len(ids) > context:
+            raise ConfigError(
+                f"the message has {len(ids)} tokens, the model's context is {context}",
+                "say it shorter",
+            )
+        return ids

@@ -1,0 +1,194 @@
+"""Evaluation: a checkpoint and texts in, measures out.
+
+Which checkpoint is `find_checkpoint.py`; how a measure is computed is `evaluation/`.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from lilllm.config import Config, layout
+from lilllm.config.schema import EvalConfig, SourceConfig
+from lilllm.data.shards import Shards
+from lilllm.errors import DataError
+from lilllm.evaluation import bits_per_byte
+from lilllm.events import Note, Progress, Report, silent
+from lilllm.model.transformer import Transformer
+from lilllm.stages.find_checkpoint import Loaded, find_checkpoint, load_checkpoint
+from lilllm.tokenizer import Tokenizer
+
+Measures = dict[str, float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """Measures of one checkpoint, by task; `text` says what was scored."""
+
+    checkpoint: Path
+    text: str
+    tasks: dict[str, Measures]
+
+
+def run(config: Config, report: Report) -> EvalResult:
+    """Score the newest checkpoint of a config's last stage, as its `eval` section says.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+        DataError: the texts are missing, damaged or empty.
+    """
+    places = layout(config)
+    stages = [places.finetune(name) for name in reversed(config.finetune)]
+    last = next((stage for stage in stages if any(stage.glob("step-*"))), places.pretrain)
+    checkpoint = find_checkpoint(last, report)
+    return run_checkpoint(checkpoint, report, config=config)
+
+
+def run_checkpoint(
+    checkpoint: Path,
+    report: Report,
+    *,
+    config: Config | None = None,
+    texts: Sequence[str] = (),
+    split: str | None = None,
+) -> EvalResult:
+    """Score one checkpoint.
+
+    Args:
+        checkpoint: a verified folder.
+        report: is told how far it is.
+        config: whose `eval` section and data to use; by default those of the checkpoint's run.
+        texts: files (or other source paths) to score instead.
+        split: `val` or `train` of the prepared data; by default `eval.sources`, else `val`.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        DataError: the texts are missing, damaged or empty.
+    """
+    device = "auto" if config is None else config.device
+    loaded = load_checkpoint(checkpoint, device=device)
+    config = config or loaded.config
+    sources = tuple(SourceConfig(path=path) for path in texts)
+    if not sources and split is None:
+        sources = config.eval.sources
+    if sources:
+        name = ", ".join(source.path for source in sources)
+        measures = score_texts(loaded, sources, config, report)
+    else:
+        folder, split = layout(config).data, split or "val"
+        name = f"{split} split of {folder}"
+        measures = score_split(loaded.model, loaded.tokenizer, folder, split, config.eval, report)
+    if not measures:
+        raise DataError(f"{name}: no documents to score", "name a text file with --text")
+    return EvalResult(checkpoint, name, {"bpb": measures})
+
+
+def score_split(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    folder: Path,
+    split: str,
+    section: EvalConfig,
+    report: Report = silent,
+) -> Measures:
+    """Bits per byte of a split of prepared data; nothing when the split has no documents.
+
+    With another tokenizer than the model's, the documents cannot be scored as they are.
+
+    Raises:
+        DataError: the data is missing, damaged or of another tokenizer.
+    """
+    shards = Shards.open(folder, split)
+    if shards.tokenizer_hash != tokenizer.hash:
+        raise DataError(
+            f"{folder}: made with another tokenizer than the checkpoint's",
+            "score text instead, for example --text story.txt",
+        )
+    if not shards.n_documents:
+        return {}
+    count = min(shards.n_documents, section.max_documents or shards.n_documents)
+    ends = shards.document_ends[:count].tolist()
+    documents: Iterator[list[int]] = (  # without the end-of-text that follows each
+        shards.read(start, end - 1).tolist() for start, end in pairwise([0, *ends])
+    )
+    n_bytes: int | Callable[[], int] = shards.n_bytes
+    if count < shards.n_documents:  # the manifest counts all; decoding a document is exact
+        counted = _ByteCount()
+        documents = counted.watch(
+            documents, lambda ids: len(tokenizer.decode(ids, skip_special=False).encode())
+        )
+        n_bytes = counted.total
+    return _measure(model, tokenizer, documents, n_bytes, section, report, ends[-1])
+
+
+def score_texts(
+    loaded: Loaded, sources: Sequence[SourceConfig], config: Config, report: Report
+) -> Measures:
+    """Bits per byte of the documents of some sources, tokenized now.
+
+    Raises:
+        DataError: a source is missing or cannot be read.
+    """
+    texts = islice(_texts(sources, config.data.on_bad_row), config.eval.max_documents)
+    counted = _ByteCount()
+    watched = counted.watch(texts, lambda text: len(text.encode()))
+    documents = (loaded.tokenizer.encode(text) for text in watched)
+    return _measure(
+        loaded.model, loaded.tokenizer, documents, counted.total, config.eval, report, 0
+    )
+
+
+class _ByteCount:
+    """Adds up the bytes of items while they pass through."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def total(self) -> int:
+        return self.bytes
+
+    def watch(self, items: Iterable[T], size: Callable[[T], int]) -> Iterator[T]:
+        for item in items:
+            self.bytes += size(item)
+            yield item
+
+
+def _texts(sources: Sequence[SourceConfig], on_bad_row: Literal["refuse", "skip"]) -> Iterator[str]:
+    from lilllm.data import read_documents
+
+    for source in sources:
+        for document in read_documents(source, on_bad_row=on_bad_row):
+            if text := document.text.strip():
+                yield text
+
+
+def _measure(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    documents: Iterable[list[int]],
+    n_bytes: int | Callable[[], int],
+    section: EvalConfig,
+    report: Report,
+    total: int,
+) -> Measures:
+    began = time.perf_counter()
+
+    def progress(tokens: int) -> None:
+        rate = tokens / max(time.perf_counter() - began, 1e-9)
+        report(Progress("eval", tokens, total, "tokens", rate, "tokens/s"))
+
+    measures = bits_per_byte(
+        model,
+        documents,
+        n_bytes,
+        bos_id=tokenizer.end_id if tokenizer.bos_id is None else tokenizer.bos_id,
+        end_id=tokenizer.end_id,
+        batch_tokens=section.batch_tokens,
+        on_progress=progress,
+    )
+    if section.max_documents is not None:
+        report(Note(f"only {measures['documents']:,} documents: eval.max_documents"))
+    return measures

@@ -1,0 +1,139 @@
+"""Generation: a checkpoint and prompts in, samples and their speed out.
+
+The engine is `inference/`; which checkpoint is `find_checkpoint.py`; a conversation with history
+is `chat.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lilllm.config.schema import GenerateConfig
+from lilllm.errors import CheckpointError, ConfigError
+from lilllm.events import Caution, Report
+from lilllm.inference import Engine, Generation
+from lilllm.stages.find_checkpoint import Loaded
+from lilllm.tokenizer import StreamDecoder
+
+OnText = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TextSample:
+    """One continuation; `text` is without the prompt, counts are in tokens."""
+
+    prompt: str
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateResult:
+    """All samples, prompt by prompt.
+
+    decode_tokens_per_s: tokens of all samples after their first, per second of making them.
+    first_token_ms: from the call to the first token, the longest of all prompts.
+    """
+
+    checkpoint: Path
+    samples: list[TextSample]
+    decode_tokens_per_s: float | None
+    first_token_ms: float
+
+
+def run(
+    loaded: Loaded,
+    prompts: Sequence[str],
+    options: GenerateConfig,
+    report: Report,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    chat: bool | None = None,
+    on_text: OnText | None = None,
+) -> GenerateResult:
+    """Continue every prompt.
+
+    Args:
+        loaded: from `load_checkpoint`.
+        prompts: an empty one starts a text.
+        options: how to sample and when to stop.
+        report: is told when a model is asked to do what it was not trained for.
+        samples: continuations of each prompt.
+        seed: equal seeds give equal samples.
+        chat: take a prompt as a user's message; None: where the model is trained for it.
+        on_text: called with (prompt number, sample number, new text) as it is produced.
+
+    Raises:
+        CheckpointError: `chat` of a model without a chat template.
+        ConfigError: a prompt does not fit into the context.
+    """
+    chat = loaded.chat_trained if chat is None else chat
+    if chat and loaded.tokenizer.chat_template is None:
+        raise CheckpointError(f"{loaded.folder}: has no chat template", "--no-chat continues text")
+    if chat and not loaded.chat_trained:
+        report(Caution("this base model was never trained to chat: expect it to ramble"))
+    engine = make_engine(loaded)
+    made: list[TextSample] = []
+    speeds: list[Generation] = []
+    for number, prompt in enumerate(map(whole, prompts)):
+        message = [{"role": "user", "content": prompt}]
+        ids = (
+            loaded.tokenizer.encode_chat(message, add_generation_prompt=True)
+            if chat
+            else loaded.prompt_ids(prompt)
+        )
+        result = engine.generate(
+            ids,
+            options,
+            n=samples,
+            seed=seed,
+            on_text=_numbered(on_text, number) if on_text else None,
+        )
+        speeds.append(result)
+        made += [
+            TextSample(prompt, sample.text, len(ids), len(sample.ids), sample.finish_reason)
+            for sample in result.samples
+        ]
+    decoded = sum(result.decode_tokens for result in speeds)
+    seconds = sum(result.decode_s for result in speeds)
+    return GenerateResult(
+        checkpoint=loaded.folder,
+        samples=made,
+        decode_tokens_per_s=decoded / seconds if decoded and seconds else None,
+        first_token_ms=max((result.first_token_s for result in speeds), default=0.0) * 1000,
+    )
+
+
+def make_engine(loaded: Loaded) -> Engine:
+    """An engine for an opened checkpoint."""
+    return Engine(
+        loaded.model,
+        stop_ids=loaded.stop_ids,
+        new_decoder=lambda: StreamDecoder(loaded.tokenizer),
+    )
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file, without the newline at its end.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except OSError as err:
+        raise ConfigError(f"--prompt-file {path}: cannot be read ({err.strerror})") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"--prompt-file {path}: not a UTF-8 text file") from err
+
+
+def whole(text: str) -> str:
+    """A text of valid Unicode: bytes that were not UTF-8 on the command line become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _numbered(on_text: OnText, number: int) -> Callable[[int, str], None]:
+    return lambda sample, text: on_text(number, sample, text)
