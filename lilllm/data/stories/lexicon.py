@@ -124,8 +124,8 @@ robot|silver shiny square funny|make it walk
 puppet|silly woolly striped funny|make it talk in a funny voice
 teddy|fluffy brown soft old|hug it at night
 wagon|red wooden small sturdy|pull it up and down the lane
-top|striped spinning tiny golden|spin it on the floor
-flute|wooden thin silver sweet|play a tune on it
+horn|brass loud shiny golden|blow it in the morning
+flute|wooden thin silver long|play a tune on it
 hoop|orange light round big|roll it down the path
 """)
 KEEPSAKES = _things("""
@@ -186,12 +186,12 @@ CHILD_TRAITS = (
 ASK_VERBS = frozenset(
     "paint climb sing dig build draw jump run bake read dance hop count collect whistle swim roll "
     "splash play watch tell skip explore pick chase make swing clap stamp feed ask listen spin "
-    "sail plant laugh bounce fly beat blow fill push hug pull polish hold wear ring tickle "
-    "tie rub twirl light carry drink stir sleep find lose fix mend share help promise look wait "
-    "learn try throw catch wash sweep grow water cry whisper shout knock walk cook eat hide open "
-    "close break cut give keep bring visit follow reach float balance ride skate juggle row "
-    "win race trade sell wish dream rest lift shake hear smell "
-    "touch taste remember forget believe wave march dry warm protect save search".split()
+    "sail plant laugh bounce fly blow fill push hug pull polish hold wear ring tickle "
+    "tie rub twirl carry drink stir sleep find lose fix mend share help promise look wait "
+    "learn try throw catch wash sweep grow cry whisper shout knock walk cook eat hide open "
+    "break cut give keep bring visit follow reach float balance ride skate juggle "
+    "win trade sell wish lift shake hear smell "
+    "touch taste remember forget believe wave march protect save search".split()
 )
 ASK_ADJECTIVES = frozenset(
     set(" ".join(" ".join(t.looks) for t in CARRIED).split())
@@ -206,7 +206,7 @@ ASK_ADJECTIVES = frozenset(
         "fresh crisp stormy icy noisy tiny narrow wide wild tame bold wise foolish messy clean "
         "dusty hollow golden surprised pleased thin fat cool".split()
     )
-) - {"old", "new", "little", "big", "spinning", "gold", "glass", "paper", "tin", "brass", "copper"}  # fmt: skip
+) - {"old", "new", "little", "big", "fast", "light", "spinning", "gold", "glass", "paper", "tin", "brass", "copper"}  # fmt: skip
 ASK_NOUNS = frozenset(
     {t.noun for t in CARRIED}
     | set(HEROES)

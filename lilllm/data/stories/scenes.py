@@ -99,7 +99,7 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
         else f"{n} liked many things, but best of all this {h.trait} {kind} liked to {love}.",
         f"Everyone in the village knew {n}, {who} who loved to {love}.",
         f"This is the story of {n}, {who} who loved to {love}.",
-        f"Long ago, near a big forest, there lived {who} named {n}. All day long {he} liked to {love}.",
+        f"Long ago, near a big forest, there lived {who} named {n}. Every day {he} liked to {love}.",
         f"{n} was only a little {kind}, but {he} already knew how to {love}.",
         f"If you ever meet {who} who loves to {love}, it may be {n}.",
         f"When {n} was not asleep, {he} liked to {love}. {h.He} was {who}.",
@@ -196,10 +196,10 @@ def _close_calm(w: World) -> None:
         return
     w.say(
         f"That night, {n} lay in bed while {sound}. Soon {he} was fast asleep.",
-        f"{told}. {n} yawned, closed {his} eyes and slept.",
+        f"Later, in bed, {n} yawned and closed {his} eyes. {told}.",
         f"When night came, everything was quiet. {n} was warm and sleepy, and {sound}.",
         f"At bedtime {n} gave one big yawn. {told}, and all was well.",
-        f"{n} pulled the blanket up to {his} chin. {told}, and soon {he} was dreaming.",
+        f"At bedtime {n} pulled the blanket up to {his} chin. {told}, and soon {he} was dreaming.",
         f"In the evening {n} sat on the step with {e}. They did not need to say a word.",
         f"Later, {e} tucked {h.him} in and blew out the light. «Good night, {n}.» But {n} was already asleep.",
         f"That evening {n} sat by the fire, warm and quiet, and leaned on {e}. {told}.",

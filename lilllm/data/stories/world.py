@@ -143,16 +143,18 @@ class World:
         if told[0] == "«":
             if last and last[-1] == "»":  # the other one answers
                 self.out.append(PARAGRAPH)
-        elif told.startswith(hero.opens):
+        else:
             # Two sentences in a row about the hero: the second one takes the pronoun. The
             # friend has the other pronoun, so only the elder could be meant instead.
-            last = last[last.rfind(". ") + 2 :] if ". " in last else last
-            if (
-                last.startswith(hero.opens)
-                and self.elder.n not in last
-                and not told.startswith("and ", len(hero.opens))
-            ):
-                told = hero.He + told[len(hero.n) :]
+            who = hero if told.startswith(hero.opens) else self.friend
+            if told.startswith(who.opens):
+                last = last[last.rfind(". ") + 2 :] if ". " in last else last
+                if (
+                    last.startswith(who.opens)
+                    and self.elder.n not in last
+                    and not told.startswith("and ", len(who.opens))
+                ):
+                    told = who.He + told[len(who.n) :]
         self.out.append(told)
 
     def maybe(self, p: float, *options: str) -> None:

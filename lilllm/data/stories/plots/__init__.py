@@ -9,6 +9,7 @@ from lilllm.data.stories.plots import (
     growing,
     helping,
     honesty,
+    household,
     journeys,
     kindness,
     mending,
@@ -39,6 +40,9 @@ PLOTS: tuple[Callable[[World], None], ...] = (
     kindness.greedy,
     growing.a_skill,
     growing.a_seed,
+    household.missing_things,
+    household.new_baby,
+    household.stone_soup,
     courage.a_fear,
     courage.sleepless,
 )

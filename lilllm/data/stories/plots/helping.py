@@ -87,7 +87,7 @@ def helping_hand(w: World) -> None:
     )
     if alone:
         w.say(
-            f"{h.He} looked at the mess, took a deep breath and began again. {h.He} {c.cure}.",
+            f"{h.n} took a deep breath and began again. {h.He} {c.cure}.",
             f"There was no one to ask. {h.n} thought for a while. Then {h.he} {c.cure}.",
         )
     else:

@@ -235,7 +235,7 @@ def _keep_or_break(w: World, d: _Duty, asker: str, fun: str) -> None:
             f"{asker[0].upper() + asker[1:]} came home and looked around. {d.kept}.",
         )
         w.summary = f"{h.n} promises {asker} to {d.ask} and keeps the promise, although {f.n} wants to {fun}."
-        close(w, w.pick(("proud", "proud", "happy")), "a promise is a promise", "it feels good to keep your word")
+        close(w, w.pick(("proud", "proud", "happy")), "those who keep their word are trusted", "it feels good to keep your word")
     elif end < 0.68:
         w.say(f"{h.n} forgot everything and ran along. They played until the sun was low.",
               f"«Just for a little while,» said {h.n}. But a little while became a whole day.")  # fmt: skip

@@ -26,7 +26,7 @@ _HURTS = (
     _Hurt("duckling", "had lost its mother and peeped and peeped", "walked along the stream with it until a duck called back",
           "tried to be its mother and quacked, but it only looked confused", "swam past with all its brothers and quacked"),
     _Hurt("kitten", "was wet and cold and shaking", "dried it with a towel and warmed some milk",
-          "wanted to hug it at once, but it hissed", "came back and purred around {n}'s legs"),
+          "tried to hug it at once, but it hissed", "came back and purred around {n}'s legs"),
     _Hurt("hedgehog", "was stuck in an old tin can", "held the can still and pulled it off with a little butter",
           "pulled at it, but the spines pricked", "left a shiny red apple at the door"),
     _Hurt("turtle", "lay on its back and could not turn over", "turned it over slowly and showed it the way to the water",
@@ -38,7 +38,7 @@ _HURTS = (
     _Hurt("owl", "sat in the bright sun and could not see where to go", "carried it into the cool, dark barn",
           "held out a carrot, but it only blinked", "called softly from the barn at night"),
     _Hurt("butterfly", "was too cold and wet to open its wings", "breathed on it softly and put it on a warm stone",
-          "wanted to throw it into the air, but it only fell down", "landed on the tip of {n}'s nose"),
+          "tried to throw it into the air, but it only fell down", "landed on the tip of {n}'s nose"),
     _Hurt("goat", "had its head stuck in a fence", "gave it a leaf to the left, so that it turned its head and came free",
           "pulled it by the tail, and it bleated", "gave milk for the best cheese in the village"),
 )  # fmt: skip

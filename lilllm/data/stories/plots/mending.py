@@ -273,7 +273,7 @@ _STUCK_THINGS = (
     Thing("balloon", ("red", "orange", "big", "round"), "play with it"),
     Thing("feather", ("long", "white", "soft", "blue"), "play with it"),
     Thing("kite", ("red", "yellow", "purple", "long"), "fly it"),
-    Thing("top", ("wooden", "striped", "tiny", "golden"), "spin it"),
+    Thing("raft", ("wooden", "flat", "tiny", "green"), "play sailors with it"),
 )
 
 
@@ -343,7 +343,7 @@ def _carry_out(w: World, item: Item, stuck: _Stuck) -> None:
     else:
         w.bad = True
         w.say(f"They {stuck.plan}. But when the {t} {stuck.back}, it was torn and broken. It was ruined."
-              if t not in ("ball", "feather", "top") else
+              if t not in ("ball", "feather") else
               f"They {stuck.plan}. The {t} {stuck.back}, but a big dog grabbed it and ran away with it.")  # fmt: skip
         w.say(
             f"«I liked that {t} so much,» said {h.n}.",
