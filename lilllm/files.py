@@ -122,10 +122,14 @@ def write_manifest(folder: Path, extra: dict[str, Any] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, extra: dict[str, Any] | None = None) -> Iterator[Path]:
     """Build a folder aside; on a clean exit add its manifest, flush it and rename it to `path`.
 
     An older folder of that name is replaced only once the new one is complete.
+
+    Args:
+        path: where the folder will be.
+        extra: more keys of the manifest; may be filled until the block ends.
 
     Yields:
         the temporary folder to write into.
@@ -140,7 +144,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             remove(partial)
             partial.mkdir()
             yield partial
-            write_manifest(partial)
+            write_manifest(partial, extra)
             for file in partial.rglob("*"):
                 fsync_path(file)
             fsync_path(partial)

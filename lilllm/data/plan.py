@@ -5,7 +5,8 @@ The cut depends on the inputs alone, never on the number of processes, so neithe
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def describe_inputs(sources: Sequence["SourceConfig"]) -> list[dict[str, Any]]:
     for source in sources:
         entry = source.model_dump(mode="json")
         if source.path.startswith(PREFIX):
-            require_builtin(source.path, ("builtin:stories",))
+            require_builtin(source.path)
         elif not source.path.startswith(HUB):
             entry["files"] = [
                 {"path": i.path, "bytes": i.bytes, "mtime_ns": i.mtime_ns}
@@ -179,7 +180,7 @@ def _cut(input: Input, source: "SourceConfig", task_bytes: int) -> Iterator[tupl
     else:
         pattern = separator_pattern(source.separator) if input.kind == "text" else _NEWLINE
         bounds = _boundaries(input, pattern, task_bytes)
-        for (start, line), (stop, _) in zip(bounds, bounds[1:], strict=False):
+        for (start, line), (stop, _) in pairwise(bounds):
             yield Part(input, start, stop, line), stop - start
 
 
@@ -262,15 +263,9 @@ def _split_single_text(task: Task, val_fraction: float) -> list[Task]:
     first = Part(input, 0, cut)
     second = Part(input, cut, input.bytes, line)
     return [
-        _replace(task, index=0, parts=(first,), split="train", bytes=cut),
-        _replace(task, index=1, parts=(second,), split="val", bytes=input.bytes - cut),
+        replace(task, index=0, parts=(first,), split="train", bytes=cut),
+        replace(task, index=1, parts=(second,), split="val", bytes=input.bytes - cut),
     ]
-
-
-def _replace(task: Task, **changes: Any) -> Task:
-    from dataclasses import replace
-
-    return replace(task, **changes)
 
 
 def _text_bytes(input: Input) -> int:

@@ -21,7 +21,7 @@ from lilllm.data.shards import FORMAT, Shards, read_shard_manifest
 from lilllm.data.tasks import RECORD, EncoderFactory, task_files, task_summary
 from lilllm.data.workers import Job, run_tasks
 from lilllm.errors import DataError, RunError
-from lilllm.events import Caution, Note, Progress, Report, StageStarted
+from lilllm.events import Caution, Note, Progress, Report
 from lilllm.files import (
     PARTIAL,
     free_bytes,
@@ -237,8 +237,7 @@ def _announce(folder: Path, tasks: Sequence[Task], vocabulary: Vocabulary, repor
     needed = int(2 * text / BYTES_PER_TOKEN * itemsize)  # the tasks' tokens, and the shards
     free = free_bytes(folder)
     report(
-        StageStarted(
-            STAGE,
+        Note(
             f"{text / 1e6:,.0f} MB of text in {len(tasks)} tasks; "
             f"about {needed / 1e6:,.0f} MB of disk while it runs, half of that after",
         )

@@ -92,7 +92,7 @@ def _fill_both(
     key: NDArray[np.uint64],
     movable: NDArray[np.bool_],
 ) -> None:
-    """Move one document (with its equals) when a split would be empty though both could hold one."""
+    """Move one document, with its equals, when a split would be empty for no need."""
     candidates = np.flatnonzero((copies > 0) & movable)
     keys = np.unique(key[candidates])
     if len(keys) < 2:

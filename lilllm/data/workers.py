@@ -59,14 +59,7 @@ def _run_here(tasks: Sequence[Task], job: Job, progressed: Progressed) -> list[d
     summaries = []
     finished = 0
     for task in tasks:
-        running = 0
-
-        def count(characters: int) -> None:
-            nonlocal running
-            running += characters
-            progressed(running, finished)
-
-        summaries.append(_run(task, job, encoder, count))
+        summaries.append(_run(task, job, encoder, _Counter(progressed, finished)))
         finished += task.bytes
         progressed(0, finished)
     return summaries
