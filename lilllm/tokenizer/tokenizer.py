@@ -27,6 +27,7 @@ from lilllm.tokenizer.template import Message
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+TOKENS = "special_tokens_map.json"
 GENERATION = "generation_config.json"
 
 END_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", TURN_END)
@@ -118,15 +119,9 @@ class Tokenizer:
                 f"{folder / TOKENIZER}: no such file",
                 "`lilllm tokenizer train` makes one, `lilllm tokenizer import` converts one",
             )
-        text = _read_text(folder / TOKENIZER)
-        settings: Any = {}
-        if (folder / SETTINGS).is_file():
-            settings = read_json(folder / SETTINGS, CheckpointError)
-        if not isinstance(settings, dict):
-            raise CheckpointError(f"{folder / SETTINGS}: not a mapping of settings")
-        chat_template = _default_template(settings.get("chat_template"))
-        if (folder / TEMPLATE).is_file():
-            chat_template = _read_text(folder / TEMPLATE)
+        text = read_text(folder / TOKENIZER)
+        settings = read_settings(folder)
+        chat_template = read_chat_template(folder, settings)
         try:
             return cls(text, settings, chat_template, _generation_stops(folder / GENERATION))
         except CheckpointError as err:
@@ -289,17 +284,36 @@ def _generation_stops(path: Path) -> list[int]:
     return [id for id in (ids if isinstance(ids, list) else [ids]) if type(id) is int]
 
 
-def _default_template(value: Any) -> str | None:
-    """Settings hold one template, or a list of named ones."""
-    if isinstance(value, list):
-        named = [item for item in value if isinstance(item, dict)]
-        value = next((i.get("template") for i in named if i.get("name") == "default"), None)
-    return value if isinstance(value, str) else None
+def read_settings(folder: Path) -> dict[str, Any]:
+    """`tokenizer_config.json`, with the tokens that older folders name in a file of their own."""
+    settings: dict[str, Any] = {}
+    for name in (TOKENS, SETTINGS):
+        if (folder / name).is_file():
+            try:
+                more = read_json(folder / name, CheckpointError)
+            except RecursionError as err:
+                raise CheckpointError(f"{folder / name}: nested too deeply") from err
+            if not isinstance(more, dict):
+                raise CheckpointError(f"{folder / name}: not a mapping of settings")
+            settings |= {key: value for key, value in more.items() if value is not None}
+    return settings
 
 
-def _read_text(path: Path) -> str:
+def read_chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """The default chat template: a file of its own, or a setting (one, or a list of named ones)."""
+    if (folder / TEMPLATE).is_file():
+        return read_text(folder / TEMPLATE)
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        named = [item for item in template if isinstance(item, dict)]
+        template = next((i.get("template") for i in named if i.get("name") == "default"), None)
+    return template if isinstance(template, str) else None
+
+
+def read_text(path: Path) -> str:
+    """A file of a tokenizer folder, its line ends as they are."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as err:
         raise CheckpointError(f"{path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
