@@ -65,6 +65,18 @@ def _run_here(tasks: Sequence[Task], job: Job, progressed: Progressed) -> list[d
     return summaries
 
 
+class _Counter:
+    """Adds up the characters of one task and passes them on with the bytes of finished ones."""
+
+    def __init__(self, progressed: Progressed, finished: int) -> None:
+        self._progressed, self._finished = progressed, finished
+        self._running = 0
+
+    def __call__(self, characters: int) -> None:
+        self._running += characters
+        self._progressed(self._running, self._finished)
+
+
 def _run(task: Task, job: Job, encoder: Encoder, count: Callable[[int], None]) -> dict[str, Any]:
     return run_task(task, job.folder, encoder, job.end_id, job.dtype, job.policy, job.seed, count)
 
