@@ -94,7 +94,7 @@ def a_skill(w: World) -> None:
         w.say(
             f"And then, all at once, it happened. {works}!",
             f"One, two, three. {works}!",
-            f"{h.n} did just that. {works}!",
+            f"On the very next try, it worked. {works}!",
         )
         w.say(
             f"«Look! Look at me!» shouted {h.n}.",
@@ -112,7 +112,7 @@ def a_skill(w: World) -> None:
 
 
 _PLANTS = (("sunflower", "a big yellow face"), ("pumpkin", "a fat orange pumpkin"), ("bean", "a long green bean"),
-           ("tomato", "one round red tomato"), ("apple tree", "five white blossoms"), ("rose", "one dark red rose"))  # fmt: skip
+           ("tomato", "one round red tomato"), ("apple tree", "a whole cloud of white blossoms"), ("rose", "one dark red rose"))  # fmt: skip
 
 
 def a_seed(w: World) -> None:

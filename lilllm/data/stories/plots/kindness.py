@@ -198,8 +198,8 @@ def _too_late(w: World, s: _Stranger, item: Item) -> None:
             f"But the {noun}, who had come along, only laughed and opened a big bag. It was full of things, and right on top lay {item.a}!",
         )
         w.say(
-            f"«Keep your coin,» said the {noun}. «It is a gift.»",
-            f"«It is yours,» said the {noun}. «You stopped when nobody else did.»",
+            f"The {noun} smiled. «Keep your coin. It is a gift.»",
+            f"The {noun} put it into {h.his} {h.paws}. «It is yours. You stopped when nobody else did.»",
             f"The {noun} put it into {h.his} {h.paws} and would not take the coin.",
         )
         w.summary = f"{h.n} helps {s.who} to {s.need} and is too late to buy {item.a}, but the {noun} gives {h.him} one."
@@ -215,6 +215,7 @@ def _too_late(w: World, s: _Stranger, item: Item) -> None:
         f"At home {e.n} asked, «Where is the {t}?» «I got something else,» said {h.n}, and smiled.",
         f"{h.n} would not have given that away for ten of the best things in the shop.",
     )
+    w.home = w.out[-1].startswith("At home")
     w.summary = f"{h.n} helps {s.who} to {s.need} and cannot buy {item.a}, but gets something better."
     close(w, w.pick(("calm", "happy")), "kindness is worth more than things", "some of the best things cannot be bought")
 

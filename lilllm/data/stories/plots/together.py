@@ -202,6 +202,7 @@ def goodbye(w: World) -> None:
     t = item.noun
     place = w.go()
     w.sky = w.pick(("cloudy", "sunny", "windy"))
+    w.today = True
     intro(w, ("gentle", "quiet", "dreamy", "kind", "thoughtful", "friendly"))
     w.say(
         f"Every day {h.he} met {f.n} {place.at}, and there they {place.busy[1]}.",
@@ -210,7 +211,7 @@ def goodbye(w: World) -> None:
     w.maybe(0.4, place.detail)
     w.para()
     w.say(
-        f"{day(w)}, {f.n} did not laugh at all. «We are moving away,» {f.he} said. «Far away, to the sea.»",
+        f"One day {f.n} did not laugh at all. «We are moving away,» {f.he} said. «Far away, to the sea.»",
         f"«I have to tell you something,» said {f.n} one day. «We are moving to the city.»",
         f"Then, one morning, a big cart stood in front of {f.n}'s house. The family was moving away.",
     )
