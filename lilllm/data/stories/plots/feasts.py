@@ -198,7 +198,7 @@ def contest(w: World) -> None:
     w.say(
         f"They began. {f.n} {g.fast}. {h.n} {steady}.",
         f"{f.n} {g.fast}, and everyone cheered. {h.n} {steady}.",
-        f"{h.n} {steady}. {f.n} {g.fast} and did not even look around.",
+        f"{h.n} {steady}. {f.n} only laughed at that. {f.He} {g.fast}.",
     )
     w.say(
         f"But then {f.n} {g.slip}.",

@@ -33,7 +33,7 @@ def lost_thing(w: World) -> None:
     w.hour = EVENING
     w.say(
         f"But when {h.he} came home, the {t} was gone!",
-        f"In the evening {h.n} wanted to {item.play}. But where was the {t}?",
+        f"In the evening {h.n} reached for the {t}, but it was not there.",
         f"Then, at dinner, {h.he} jumped up. The {t} was not there!",
         f"Only at home did {h.he} see that the {t} was missing.",
     )
@@ -102,7 +102,7 @@ def _on_the_hero(w: World, item: Item) -> None:
         f"{h.n} put one {h.paw} up and felt it. {h.He} had been wearing the {t} all along!",
         f"There was the {t}. {h.n} was wearing it! {h.He} had worn it the whole time.",
     )
-    w.twist = True
+    w.twist = w.home = True
     w.summary = (
         f"{h.n} looks everywhere for a lost {t} and then finds out that {h.he} is wearing it."
     )

@@ -65,7 +65,7 @@ def a_skill(w: World) -> None:
     intro(w, ("stubborn", "patient", "young", "lively", "small", "brave", "clever"))
     w.para()
     w.say(
-        f"All {h.his} friends could {skill}. Only {h.n} could not.",
+        f"All {h.his} friends could {skill.replace(f'{h.his} name', 'their names')}. Only {h.n} could not.",
         f"More than anything, {h.n} wanted to {skill}.",
         f"«I will learn to {skill},» {h.n} said at breakfast.",
         f"{h.n} saw {f.n} {skill.replace(f'{h.his} name', f'{f.his} name')}. It looked so easy!",
