@@ -1,0 +1,126 @@
+"""`lilllm data`: prepare text for training, look at it, check it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lilllm.cli.arguments import ConfigPath, Fresh, Json, NoBuild, Overrides, read_config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lilllm.events import Report
+    from lilllm.stages.inspect_data import InspectResult, Places
+
+app = typer.Typer(help="Prepare text for training, look at it, check it.", no_args_is_help=True)
+
+Place = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CONFIG|FOLDER]", help="A YAML file, or a folder of shards."),
+]
+TokenizerFolder = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="Of a FOLDER; by default the one beside it."),
+]
+
+
+@app.command()
+def prep(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    no_build: NoBuild = False,
+    fresh: Fresh = False,
+    json: Json = False,
+) -> None:
+    """Tokenize the sources of a config into shards; trains the tokenizer first if it is missing.
+
+    The same command continues an interrupted preparation.
+
+    Example: lilllm data prep configs/39m.yaml data.sources=[stories.txt]
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: "Report") -> object:
+        settings = read_config(config, overrides)
+        from lilllm.stages.pipeline import build
+
+        return build(settings, report, "data", not no_build, fresh)["data"]
+
+    run_command("data prep", json, work)
+
+
+@app.command()
+def inspect(
+    place: Place = None,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option("--split", help="train or val.")] = "train",
+    start: Annotated[int, typer.Option("--start", help="First document to show.")] = 0,
+    documents: Annotated[int, typer.Option("--documents", "-n", help="How many.", min=0)] = 3,
+    tokenizer: TokenizerFolder = None,
+    json: Json = False,
+) -> None:
+    """Show what prepared data holds: counts, lengths and decoded documents.
+
+    Example: lilllm data inspect configs/demo.yaml --split val --documents 5
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: "Report") -> "InspectResult":
+        found = _places(place, overrides, tokenizer)
+        from lilllm.stages.inspect_data import inspect
+
+        return inspect(found, split, start, documents, report)
+
+    run_command("data inspect", json, work, _show)
+
+
+@app.command()
+def verify(
+    place: Place = None,
+    overrides: Overrides = None,
+    tokenizer: TokenizerFolder = None,
+    json: Json = False,
+) -> None:
+    """Check every file of prepared data against its hash.
+
+    Example: lilllm data verify runs/demo/data
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: "Report") -> object:
+        found = _places(place, overrides, tokenizer)
+        from lilllm.stages.inspect_data import verify
+
+        return verify(found, report)
+
+    run_command("data verify", json, work)
+
+
+def _places(place: Path | None, overrides: list[str] | None, tokenizer: Path | None) -> "Places":
+    from lilllm.stages.inspect_data import Places, places_of, places_of_folder
+
+    if place is not None and place.is_dir():
+        return places_of_folder(place, tokenizer)
+    found = places_of(read_config(place, overrides))
+    return found if tokenizer is None else Places(found.data, tokenizer)
+
+
+def _show(result: "InspectResult", console: "Console") -> None:
+    from rich.table import Table
+
+    from lilllm.cli.render import show_number
+
+    print(f"{result.path}: {result.dtype}, vocabulary of {result.vocab_size:,}")
+    keys = list(dict.fromkeys(key for figures in result.splits.values() for key in figures))
+    table = Table("", *result.splits, box=None, pad_edge=False)
+    for key in keys:
+        cells = [show_number(figures.get(key, "")) for figures in result.splits.values()]
+        table.add_row(key.replace("_", " "), *cells)
+    console.print(table)
+    left_out = {k: v for k, v in result.counts.items() if v and k != "read"}
+    if left_out:
+        print("left out: " + ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in left_out.items()))
+    for sample in result.samples:
+        print(f"\n--- {result.split} document {sample['index']:,}, {sample['tokens']:,} tokens")
+        print(sample.get("text", sample.get("ids")))
