@@ -149,7 +149,11 @@ def _array_rows(blocks: Iterator[bytes], input: Input, on_bad_row: OnBadRow) -> 
                     raise fail("the file is cut short")
                 continue
             if buffer[position] == "]":
-                return
+                position += 1
+                while (position := _skip(buffer, position, " \t\r\n")) >= len(buffer):
+                    if not more():
+                        return
+                raise fail("there is more after the end of the array")
             try:
                 value, end = decoder.raw_decode(buffer, position)
                 if end == len(buffer) and more():  # a number might go on
@@ -213,7 +217,10 @@ def _csv_rows(stream: IO[bytes], input: Input, on_bad_row: OnBadRow) -> Iterator
                 bad.append((number, utf8_problem(err)))
                 yield line.decode(errors="replace") + "\n"
 
-    reader = csv.reader(text_lines(), delimiter="\t" if input.kind == "tsv" else ",", strict=True)
+    if input.kind == "tsv":  # no quoting: a quotation mark in a .tsv file is just a character
+        reader = csv.reader(text_lines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(text_lines(), strict=True)
     names: list[str] | None = None
     take: Callable[[], list[str] | None] = lambda: next(reader, None)  # noqa: E731
     while True:
