@@ -4,6 +4,7 @@ A plot moves the world on and says what happens; the world remembers, so that la
 sentences (and the shared ones in `scenes`) agree with earlier ones. Owns no prose.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
@@ -136,9 +137,10 @@ class World:
 
     def say(self, *options: str) -> None:
         """Tells one of the options: whole sentences; in a quiet story one without speech."""
+        pool: Sequence[str] = options
         if self.quiet:
-            options = tuple(o for o in options if "«" not in o) or options
-        told = options[int(self.rnd() * len(options))]
+            pool = [option for option in options if "«" not in option] or options
+        told = pool[int(self.rnd() * len(pool))]
         hero, last = self.hero, self.out[-1] if self.out else ""
         if told[0] == "«":
             if last and last[-1] == "»":  # the other one answers
