@@ -69,9 +69,12 @@ def encode_conversation(
     begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
     mask = [0] * len(ids)
     for turn, (begin, end) in marked.find_words(messages, text).items():
+        prompt_end = marked.prompt_end(messages[:turn], text)
+        if prompt_end < begin and text[prompt_end:begin].isspace():
+            begin = prompt_end  # a space before the words, which the assistant has to write too
         first, last = bisect_right(ends, begin), bisect_left(begins, end)
-        if first < last and begins[first] < begin:  # a token that also spells what is before
-            first += begins[first] < marked.prompt_end(messages[:turn], text)
+        if first < last and begins[first] < prompt_end:  # it also spells the prompt's end
+            first += 1
         after = last
         while after < len(ids) and not text[begins[after] : ends[after]].strip():
             after += 1
@@ -164,12 +167,7 @@ class _Marked:
         found: dict[int, Span] = {}
         for turn in turns:
             begin, end = begins.get(turn), ends.get(turn)
-            content = messages[turn]["content"]
-            words = content.strip()
-            lead = content[: len(content) - len(content.lstrip())]
-            if begin is not None and lead and text.endswith(lead, 0, begin):
-                least = self.prompt_end(messages[:turn], text) or begin
-                begin = max(least, begin - len(lead))
+            words = messages[turn]["content"].strip()
             if begin is None and end is not None:  # the beginning was cut, as thoughts are
                 least = self.prompt_end(messages[:turn], text)
                 begin = max(least, end - _common_length(text[:end][::-1], words[::-1]))
@@ -178,10 +176,10 @@ class _Marked:
         return found
 
     def _words_by_prefix(self, messages: Sequence[Message], turn: int, text: str) -> Span:
-        """From the end of the prompt to what ends the turn.
+        """Where one assistant's words are: last in what their message adds.
 
         Raises:
-            DataError: the template shows the history otherwise once the answer is there.
+            DataError: they are not there, or the message changes what was before it.
         """
         prompt = self.render(messages[:turn], add_generation_prompt=True)
         whole = self.render(messages[: turn + 1])
@@ -190,12 +188,14 @@ class _Marked:
                 f"the chat template hides where the assistant's words are (message {turn + 1})",
                 "use a template that keeps what it wrote when a message is added",
             )
-        words = messages[turn]["content"]
-        begin = len(prompt)
-        lead = len(whole) - begin - len(whole[begin:].lstrip())
-        if words.strip() and whole.startswith(words.strip(), begin + lead):
-            return begin, begin + lead + len(words.strip())
-        return begin, begin + _common_length(whole[begin:], words)
+        words = messages[turn]["content"].strip()
+        begin = whole.rfind(words, len(prompt)) if words else len(prompt)
+        if begin < 0:
+            raise DataError(
+                f"the chat template changes the assistant's words (message {turn + 1})",
+                "use a template that shows them as they are",
+            )
+        return begin, begin + len(words)
 
     def _guard(self, found: re.Match[str]) -> str:
         return self._guarded[found.group()]
