@@ -7,7 +7,8 @@ the model and a cache that knows each row's length.
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -20,9 +21,13 @@ from lilllm.errors import ConfigError
 from lilllm.inference.cache import KVCache
 from lilllm.inference.sampling import next_tokens, sample_generator
 from lilllm.inference.stopping import TextDecoder, TextStream
-from lilllm.model import Transformer
+from lilllm.model import Transformer, count_parameters
 
 FinishReason = Literal["stop", "length"]
+
+ONE_THREAD_BELOW = 2e7
+"""Parameters times samples below which a CPU decodes with one thread: there is less to compute
+than to wait for a second one, and on a busy machine that wait is ten times the work."""
 
 
 @dataclass(slots=True)
@@ -105,7 +110,7 @@ class Engine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), _fitting_threads(self.model, n):
                 return _Decoding(self, prompt_ids, options, n, seed, on_text).run()
         finally:
             self.model.train(training)
@@ -223,3 +228,18 @@ class _Decoding:
 
 def _unheard(text: str) -> None:
     """Where nobody listens to the text as it grows."""
+
+
+@contextmanager
+def _fitting_threads(model: Transformer, samples: int) -> Iterator[None]:
+    """As many CPU threads as the work of one step can use."""
+    threads = torch.get_num_threads()
+    work = samples * sum(count_parameters(model.shape).values())
+    if model.output_weight.device.type != "cpu" or work >= ONE_THREAD_BELOW or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

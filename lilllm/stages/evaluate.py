@@ -72,6 +72,12 @@ def run_checkpoint(
     loaded = load_checkpoint(checkpoint, device=device)
     config = config or loaded.config
     sources = tuple(SourceConfig(path=path) for path in texts)
+    if config is None and not sources:
+        raise DataError(
+            f"{checkpoint}: an imported model has no prepared data of its own",
+            "name a text file to score, for example --text story.txt",
+        )
+    config = config or Config()
     if not sources and split is None:
         sources = config.eval.sources
     if sources:

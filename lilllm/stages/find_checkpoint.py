@@ -39,14 +39,14 @@ MAKE_ONE = "`lilllm run configs/demo.yaml` makes one, or name a checkpoint folde
 class Loaded:
     """An opened checkpoint.
 
-    config: of the run that made it; the defaults for a foreign one. generate: its sampling
-    defaults. stop_ids: tokens that end a text. chat_trained: whether it has learnt to answer.
+    config: of the run that made it, None for a foreign one. generate: its sampling defaults.
+    stop_ids: tokens that end a text. chat_trained: whether it has learnt to answer.
     """
 
     folder: Path
     model: Transformer
     tokenizer: Tokenizer
-    config: Config
+    config: Config | None
     generate: GenerateConfig
     stop_ids: frozenset[int]
     chat_trained: bool
@@ -116,7 +116,7 @@ def load_checkpoint(folder: Path, *, device: str = "auto") -> Loaded:
         model=model,
         tokenizer=tokenizer,
         config=config,
-        generate=config.generate.model_copy(update=load_generation(folder)),
+        generate=(config or Config()).generate.model_copy(update=load_generation(folder)),
         stop_ids=tokenizer.stop_ids | load_stop_ids(folder),
         chat_trained="base" in record if record else tokenizer.chat_template is not None,
     )
@@ -203,9 +203,9 @@ def _record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _config_of(record: dict[str, Any]) -> Config:
-    """The config in a record; defaults where it was written by a version with other keys."""
+def _config_of(record: dict[str, Any]) -> Config | None:
+    """The config in a record, if there is one and this version understands it."""
     try:
-        return Config.model_validate(record.get("config", {}))
-    except ValidationError:
-        return Config()
+        return Config.model_validate(record["config"])
+    except (KeyError, ValidationError):
+        return None
