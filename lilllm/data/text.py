@@ -31,7 +31,9 @@ def separator_pattern(separator: str) -> "re.Pattern[bytes] | None":
     if not separator:
         return None
     line = re.escape(separator.strip("\n").encode())
-    return re.compile(rb"^" + line + rb"[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+    # the literal comes first, which the engine can search for, the beginning of its line after it
+    begin = line + rb"(?<=^" + line + rb")" if line else rb"^"
+    return re.compile(begin + rb"[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
 
 
 def text_pieces(
