@@ -1,0 +1,101 @@
+"""`lilllm generate` as it is typed: text on stdout, notes on stderr, exit codes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.small_app import run, run_json
+from tests.stages.tiny_run import damage, write_checkpoint, write_config
+
+torch.set_num_threads(1)
+
+STEP = Path("runs/tiny/pretrain/step-00000001")
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(STEP)
+
+
+def test_text_goes_to_stdout_and_the_checkpoint_to_stderr() -> None:
+    result = run("generate", "--prompt", "The cat", "--seed", 1)
+    assert result.stdout.startswith("The cat") and result.stdout.endswith("\n")
+    assert f"checkpoint: {STEP}" in result.stderr
+    assert run("generate", STEP, "--prompt", "The cat", "--seed", 1).stdout == result.stdout
+
+
+def test_json_has_the_agreed_keys() -> None:
+    fields = run_json("generate", "-p", "The cat", "-p", "", "--samples", 2)
+    assert fields["command"] == "generate" and fields["checkpoint"] == str(STEP)
+    assert len(fields["samples"]) == 4
+    for sample in fields["samples"]:
+        keys = {"prompt", "text", "prompt_tokens", "new_tokens", "finish_reason"}
+        assert sample.keys() == keys and sample["new_tokens"] <= 12
+    assert fields["first_token_ms"] > 0 and fields["decode_tokens_per_s"] > 0
+
+
+def test_streamed_text_is_the_text_of_the_result() -> None:
+    options = ("-p", "The cat", "-p", "A dog", "--seed", 4)
+    texts = [s["prompt"] + s["text"] for s in run_json("generate", *options)["samples"]]
+    assert run("generate", *options).stdout == "\n\n".join(texts) + "\n"
+    several = run("generate", *options[:2], "--seed", 4, "--samples", 2).stdout
+    assert several.startswith(texts[0] + "\n\nThe cat")
+
+
+def test_defaults_come_from_the_checkpoint_and_options_go_first() -> None:
+    sample = run_json("generate")["samples"][0]  # generate.prompts of its config
+    assert sample["prompt"] == "The cat" and sample["new_tokens"] <= 12
+    assert run_json("generate", "--max-new-tokens", 3)["samples"][0]["new_tokens"] <= 3
+    greedy = [run("generate", "--temperature", 0, "--seed", seed).stdout for seed in (1, 2)]
+    assert greedy[0] == greedy[1]
+
+
+def test_a_prompt_file_and_a_config_are_accepted() -> None:
+    Path("prompt.txt").write_text("A dog\n")
+    config = write_config(Path("tiny.yaml"))
+    sample = run_json("generate", config, "--prompt-file", "prompt.txt")["samples"][0]
+    assert sample["prompt"] == "A dog"
+
+
+def test_a_stop_string_ends_the_text() -> None:
+    text = run_json("generate", "-p", "The cat", "--seed", 1)["samples"][0]["text"]
+    stop = text[3:5]
+    sample = run_json("generate", "-p", "The cat", "--seed", 1, "--stop", stop)["samples"][0]
+    assert sample["text"] == text[: text.index(stop)] and sample["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--temperature", -1), 2, "generate.temperature"),
+        (("--top-p", 0), 2, "generate.top_p"),
+        (("--max-new-tokens", 0), 2, "generate.max_new_tokens"),
+        (("--prompt", "cat " * 200), 2, "the model's context is 64"),
+        (("--prompt-file", "none.txt"), 2, "none.txt"),
+        (("runs/nothing",), 4, "no such checkpoint"),
+        (("missing.yaml",), 2, "no such config file"),
+    ],
+)
+def test_mistakes_have_their_exit_codes(arguments, code: int, message: str) -> None:
+    assert message in run("generate", *arguments, code=code).stderr
+    error = run_json("generate", *arguments, code=code)["error"]
+    assert message in error["message"] and error["exit_code"] == code
+
+
+def test_a_damaged_checkpoint_is_passed_over_when_searching_and_refused_by_name() -> None:
+    newer = write_checkpoint(Path("runs/tiny/pretrain/step-00000002"))
+    damage(newer)
+    result = run("generate", "-p", "The cat")
+    assert f"checkpoint: {STEP}" in result.stderr and "SHA-256" in result.stderr
+    assert "SHA-256" in run("generate", newer, code=4).stderr
+    weights = newer / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "100 bytes instead of" in run("generate", newer, code=4).stderr
+
+
+def test_with_no_checkpoint_the_hint_is_a_command(tmp_path, monkeypatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert "lilllm run configs/demo.yaml" in run("generate", code=4).stderr

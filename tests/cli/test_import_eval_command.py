@@ -1,0 +1,80 @@
+"""`lilllm import` and `lilllm eval` as they are typed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.small_app import run, run_json
+from tests.stages.tiny_run import write_checkpoint
+
+torch.set_num_threads(1)
+
+STORIES = Path(__file__).parents[2].parent / "shared" / "data" / "stories260K"
+needs_stories = pytest.mark.skipif(
+    not STORIES.is_dir(), reason="../shared/data/stories260K is not on this machine"
+)
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@needs_stories
+def test_an_imported_llama2c_model_generates_and_is_scored() -> None:
+    source = (STORIES / "stories260K.bin", "--tokenizer", STORIES / "tok512.bin")
+    fields = run_json("import", *source, "--to", "runs/stories260K")
+    assert fields["vocab_size"] == 512 and fields["max_seq_len"] == 512
+    assert fields["parameters"] == 260_032
+    text = run("generate", "-p", "", "--temperature", 0, "--max-new-tokens", 20).stdout
+    assert text.strip().startswith("Once upon a time, there was a little girl named Lily.")
+
+    Path("story.txt").write_text("Once upon a time, there was a little girl named Lily.")
+    scored = run_json("eval", "--text", "story.txt")
+    assert scored["checkpoint"] == "runs/stories260K"
+    measures = scored["tasks"]["bpb"]
+    assert measures.keys() == {"bpb", "loss", "perplexity", "documents", "bytes", "tokens"}
+    assert measures["bytes"] == 53 and 0 < measures["bpb"] < 1.5
+    assert "--text" in run("eval", code=3).stderr
+    assert "exists already" in run("import", *source, "--to", "runs/stories260K", code=2).stderr
+
+
+def test_a_hugging_face_folder_is_checked_and_copied() -> None:
+    folder = write_checkpoint(Path("model"))
+    (folder / "manifest.json").unlink()
+    (folder / "lilllm.yaml").unlink()
+    (folder / "optimizer.pt").write_bytes(b"pickle")
+    assert run_json("import", folder, "--to", "copy")["vocab_size"] == 304
+    assert not Path("copy/optimizer.pt").exists() and Path("copy/manifest.json").exists()
+    foreign = run("generate", folder, "-p", "The cat", "--no-chat", "--seed", 1)
+    assert "unverified" in foreign.stderr
+    ours = run("generate", "copy", "-p", "The cat", "--no-chat", "--seed", 1)
+    assert "unverified" not in ours.stderr and ours.stdout == foreign.stdout
+
+
+def test_wrong_sources_have_their_exit_codes() -> None:
+    Path("short.bin").write_bytes(b"\1\0\0\0")
+    Path("folder").mkdir()
+    assert "no such file" in run("import", "none.bin", "--to", "x", code=4).stderr
+    assert "--tokenizer" in run("import", "short.bin", "--to", "x", code=2).stderr
+    damaged = run("import", "short.bin", "--tokenizer", "short.bin", "--to", "x", code=4)
+    assert "too few" in damaged.stderr
+    assert "config.json" in run("import", "folder", "--to", "x", code=4).stderr
+    assert not Path("x").exists()
+
+
+def test_a_checkpoint_is_scored_on_a_text_file() -> None:
+    checkpoint = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+    Path("a.txt").write_text("The cat sat.", encoding="utf-8")
+    measures = run_json("eval", checkpoint, "--text", "a.txt")["tasks"]["bpb"]
+    assert measures["bytes"] == 12 and measures["documents"] == 1
+    shown = run("eval", "--text", "a.txt")
+    assert "bpb" in shown.stdout and str(checkpoint) in shown.stdout
+
+
+def test_texts_and_checkpoints_that_are_not_there_have_their_exit_codes() -> None:
+    assert "no checkpoint" in run("eval", code=4).stderr
+    write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+    assert "none.txt" in run("eval", "--text", "none.txt", code=3).stderr
+    assert "runs/tiny/data" in run("eval", code=3).stderr
