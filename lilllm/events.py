@@ -121,3 +121,11 @@ Report = Callable[[Event], None]
 
 def silent(event: Event) -> None:
     """A `Report` for library use and tests: says nothing."""
+
+
+def short_count(count: float) -> str:
+    """A large count as people say it: 950, 38 K, 4.4 M, 8.0 B."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 100 * size else 1}f} {letter}"
+    return f"{count:,.0f}"

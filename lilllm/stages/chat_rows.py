@@ -1,7 +1,7 @@
 """Rows for supervised finetuning as token files with a loss mask, cached by what made them.
 
-A cache folder holds, per split, `<split>.bin` (uint16 or uint32 tokens), `<split>.idx` (uint64 row ends)
-and `<split>.mask` (uint8, 1 = target).
+A cache folder holds, per split, `<split>.bin` (uint16 or uint32 tokens), `<split>.idx` (uint64
+row ends) and `<split>.mask` (uint8, 1 = target).
 """
 
 import hashlib
@@ -68,8 +68,10 @@ def prepare_rows(
     digest = _Digest()
     rows = list(_read(config, seed, report, digest))
     key = sha256_json(
-        [FORMAT, digest.value, tokenizer.hash, tokenizer.chat_template, max_seq_len]
-        + [config.val_fraction, config.too_long]
+        [
+            *(FORMAT, digest.value, tokenizer.hash, tokenizer.chat_template),
+            *(max_seq_len, config.val_fraction, config.too_long),
+        ]
     )[:16]
     cache = folder / f"rows-{key}"
     remove_partials(folder)

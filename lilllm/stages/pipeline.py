@@ -14,7 +14,7 @@ from typing import Any
 
 from lilllm.config import Config, layout
 from lilllm.errors import ConfigError, LilllmError
-from lilllm.events import Report, StageFinished, StageSkipped, StageStarted
+from lilllm.events import Report, StageFinished, StageSkipped, StageStarted, short_count
 from lilllm.files import MANIFEST, manifest_problem, read_json, sha256_file, sha256_json, write_json
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
@@ -54,7 +54,7 @@ def stages_of(config: Config) -> list[Stage]:
                 lambda report, fresh: train_tokenizer.run(config, report),
                 lambda: train_tokenizer.inputs_hash(config),
                 f"byte-level BPE, {config.tokenizer.vocab_size:,} tokens, from up to "
-                f"{config.tokenizer.train_bytes / 1e6:,.0f} MB of text",
+                f"{short_count(config.tokenizer.train_bytes)}B of text",
             )
         )
     if config.data.path is None:
@@ -223,8 +223,8 @@ def _about_pretraining(config: Config) -> str:
     flops = tokens * flops_per_token(shape)
     disk = parameters * 12 * (section.keep_last + 2)  # fp32 weights and two moments
     return (
-        f"{parameters / 1e6:.1f} M parameters on {tokens / 1e6:,.1f} M tokens: "
-        f"{flops / 1e12:,.0f} TFLOP, up to {disk / 1e9:.1f} GB of checkpoints"
+        f"{short_count(parameters)} parameters on {short_count(tokens)} tokens: "
+        f"{short_count(flops)}FLOP, up to {short_count(disk)}B of checkpoints"
     )
 
 

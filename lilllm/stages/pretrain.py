@@ -11,7 +11,7 @@ from lilllm.config import Config, layout
 from lilllm.data.batches import PackedWindows, StreamWindows, Windows
 from lilllm.data.shards import Shards
 from lilllm.errors import DataError
-from lilllm.events import Note, Report
+from lilllm.events import Note, Report, short_count
 from lilllm.files import MANIFEST, sha256_file
 from lilllm.model.checkpoint import load_model
 from lilllm.model.transformer import Transformer, count_parameters, flops_per_token
@@ -190,9 +190,9 @@ def _describe(training: Run, shards: Shards) -> str:
     tokens = training.steps * section.batch_tokens
     machine = training.machine
     return (
-        f"{parameters / 1e6:.1f} M parameters, {training.steps:,} steps of "
-        f"{section.batch_tokens:,} tokens ({tokens / 1e6:.1f} M; {tokens / shards.n_tokens:.1f} "
-        f"epochs of {shards.n_tokens / 1e6:.1f} M); {machine.device}, {machine.precision}, "
+        f"{short_count(parameters)} parameters, {training.steps:,} steps of "
+        f"{section.batch_tokens:,} tokens ({short_count(tokens)}; {tokens / shards.n_tokens:.1f} "
+        f"epochs of {short_count(shards.n_tokens)}); {machine.device}, {machine.precision}, "
         f"{machine.threads} threads, {'compiled' if training.compiled else 'not compiled'}; "
         f"peak {machine.peak_flops / 1e9:,.0f} GFLOP/s ({machine.peak_source}); "
         f"torch {torch.__version__}"

@@ -27,9 +27,7 @@ def run_until_done_under_fire(folder: Path, kills: int, seconds: float, seed: in
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for attempt in range(kills + 1):
         with (folder / "log").open("w") as log:
-            process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, env=environment
-            )
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
             try:
                 process.wait(rng.uniform(0.2, 1.0) * seconds if attempt < kills else 300)
             except subprocess.TimeoutExpired:

@@ -201,9 +201,7 @@ def test_a_prompt_longer_than_the_context_is_refused(home: Path, lilllm: Lilllm)
     refused(lilllm("generate", "--prompt", "word " * 200), 2, "context")
 
 
-def test_sigterm_saves_exits_130_and_the_same_command_continues(
-    home: Path, lilllm: Lilllm
-) -> None:
+def test_sigterm_saves_exits_130_and_the_same_command_continues(home: Path, lilllm: Lilllm) -> None:
     stage = home / "runs/tiny/pretrain"
     shutil.rmtree(stage)
     command = [sys.executable, "-m", "lilllm", "pretrain", "tiny.yaml"]
