@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lilllm.events import Report
-    from lilllm.stages.inspect_data import InspectResult, Places
+    from lilllm.stages.inspect_data import InspectResult, Places, RowsResult
 
 app = typer.Typer(help="Prepare text for training, look at it, check it.", no_args_is_help=True)
 
@@ -58,6 +58,9 @@ def inspect(
     start: Annotated[int, typer.Option("--start", help="First document to show.")] = 0,
     documents: Annotated[int, typer.Option("--documents", "-n", help="How many.", min=0)] = 3,
     tokenizer: TokenizerFolder = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Show the rows of the finetuning steps instead.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what prepared data holds: counts, lengths and decoded documents.
@@ -65,6 +68,16 @@ def inspect(
     Example: lilllm data inspect configs/demo.yaml --split val --documents 5
     """
     from lilllm.cli.render import run_command
+
+    def work_rows(report: "Report") -> "RowsResult":
+        settings = read_config(place, overrides)
+        from lilllm.stages.inspect_data import inspect_rows
+
+        return inspect_rows(settings, start, documents)
+
+    if rows:
+        run_command("data inspect", json, work_rows, _show_rows)
+        return
 
     def work(report: "Report") -> "InspectResult":
         found = _places(place, overrides, tokenizer)
@@ -124,3 +137,15 @@ def _show(result: "InspectResult", console: "Console") -> None:
     for sample in result.samples:
         print(f"\n--- {result.split} document {sample['index']:,}, {sample['tokens']:,} tokens")
         print(sample.get("text", sample.get("ids")))
+
+
+def _show_rows(result: "RowsResult", console: "Console") -> None:
+    for step, sources in result.steps.items():
+        for source in sources:
+            count = f", {source['rows']:,} rows" if "rows" in source else ""
+            print(f"{step}: {source['path']}{count}; fields: {', '.join(source['fields'])}")
+            for sample in source["samples"]:
+                print(f"\n--- {sample['where']}")
+                for name, value in sample["row"].items():
+                    print(f"{name}: {value}")
+            print()
