@@ -38,7 +38,7 @@ def read_json(path: Path, error: type[LilllmError] = LilllmError) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise error(f"{path}: cannot be read ({err.strerror})") from err
-    except ValueError as err:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as err:  # JSON, UTF-8, nested too deeply
         raise error(f"{path}: not valid JSON ({err})") from err
 
 

@@ -70,7 +70,7 @@ class Shards:
             DataError: the folder or a file is missing or damaged, or there is no such split.
         """
         manifest = read_shard_manifest(folder)
-        if split not in manifest.get("splits", {}):
+        if split not in (manifest.get("splits") or {}):
             raise DataError(f"{folder}: no split {split!r}", _HINT)
         return cls(folder, split, manifest)
 
