@@ -19,7 +19,7 @@ from lilllm.errors import DataError
 from lilllm.files import sha256_json
 
 if TYPE_CHECKING:
-    from lilllm.config.schema import SourceConfig
+    from lilllm.config.schema import DataConfig, SourceConfig
 
 MIN_TASK_BYTES = 4 << 20
 MAX_TASK_BYTES = 1 << 30
@@ -82,6 +82,12 @@ def describe_inputs(sources: Sequence["SourceConfig"]) -> list[dict[str, Any]]:
             ]
         described.append(entry)
     return described
+
+
+def depends_on_seed(options: "DataConfig") -> bool:
+    """Whether any source is a built-in one."""
+    sources = (*options.sources, *options.val_sources)
+    return any(source.path.startswith(PREFIX) for source in sources)
 
 
 def inputs_key(described: object) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lilllm.data.assemble import SHARD_TOKENS, assemble
-from lilllm.data.plan import Task, describe_inputs, inputs_key, plan_tasks
+from lilllm.data.plan import Task, depends_on_seed, describe_inputs, inputs_key, plan_tasks
 from lilllm.data.select import VAL, Selection, select
 from lilllm.data.shards import FORMAT, Shards, read_shard_manifest
 from lilllm.data.tasks import RECORD, EncoderFactory, task_files, task_summary
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lilllm.config.schema import DataConfig
 
 STAGE = "data prep"
+KEY = "inputs.json"
+"""Names, beside the shards, what they were made of, times of files included; no part of them."""
 BYTES_PER_TOKEN = 3.0  # a low guess, for the estimate of disk space
 _HINT_SOURCES = "name some in the config, for example data.sources=[builtin:stories]"
 
@@ -127,19 +129,19 @@ def prepare(
         _require_documents(selection, counts, summaries)
         manifest = {
             "format": FORMAT,
-            "key": key,
             "dtype": vocabulary.dtype,
             "vocab_size": vocabulary.vocab_size,
             "tokenizer_hash": vocabulary.hash,
             "end_id": vocabulary.end_id,
             "counts": counts,
-            "inputs": inputs,
+            "inputs": _without_times(inputs),
         }
         report(Note(f"writing the shards of {int((selection.copies > 0).sum()):,} documents"))
         with new_folder(folder, manifest) as out:
             manifest["splits"] = assemble(
                 work, out, records, selection, vocabulary.dtype, shard_tokens
             )
+        write_json(folder / KEY, {"key": key})
     _remark(manifest, summaries, options, report)
     seconds = time.perf_counter() - begin
     return _result(folder, manifest, seconds, fresh_bytes / 1e6 / seconds)
@@ -159,7 +161,7 @@ def _inputs(
         "val_fraction": options.val_fraction,
         "deduplicate": options.deduplicate,
         "on_bad_row": options.on_bad_row,
-        "seed": seed,
+        "seed": seed if depends_on_seed(options) else None,
         "tokenizer_hash": vocabulary.hash,
         "end_id": vocabulary.end_id,
         "task_bytes": task_bytes,
@@ -167,11 +169,22 @@ def _inputs(
     }
 
 
+def _without_times(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs without when their files were changed: the same content gives the same manifest."""
+    plain = dict(inputs)
+    for name in ("sources", "val_sources"):
+        plain[name] = [dict(entry) for entry in inputs[name]]
+        for entry in plain[name]:
+            if "files" in entry:
+                entry["files"] = [{"path": f["path"], "bytes": f["bytes"]} for f in entry["files"]]
+    return plain
+
+
 def _complete(folder: Path, key: str) -> dict[str, Any] | None:
     """The manifest of a folder that already holds exactly this."""
     try:
         manifest = read_shard_manifest(folder)
-        if manifest.get("key") != key:
+        if read_json(folder / KEY, DataError) != {"key": key}:
             return None
         for split in manifest["splits"]:
             Shards.open(folder, split)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import SourceConfig
-from lilllm.data.plan import describe_inputs
+from lilllm.data.plan import depends_on_seed, describe_inputs
 from lilllm.data.prepare import Prepared, Vocabulary, prepare
 from lilllm.errors import ConfigError
 from lilllm.events import Report
@@ -70,7 +70,7 @@ def inputs_hash(config: Config) -> str:
         {
             "options": data.model_dump(mode="json", exclude={"path", "processes"}),
             "sources": describe_inputs([*data.sources, *data.val_sources]),
-            "seed": config.seed,
+            "seed": config.seed if depends_on_seed(data) else None,
             "tokenizer": Tokenizer.load(layout(config).tokenizer).hash,
         }
     )
