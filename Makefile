@@ -26,7 +26,11 @@ $(VENV)/.dev: $(VENV)/.installed
 
 demo: $(VENV)/.installed  ## a talking model from nothing, offline, in minutes
 	@$(BIN)/lilllm run configs/demo.yaml
-	@$(BIN)/lilllm demo configs/demo.yaml
+	@echo; echo "== The base model continues a text: lilllm generate runs/demo/pretrain --prompt ..."
+	@$(BIN)/lilllm generate runs/demo/pretrain --prompt "One sunny morning" --seed 1
+	@echo; echo "== The chat model answers: lilllm generate runs/demo --chat --prompt ..."
+	@$(BIN)/lilllm generate runs/demo --chat --seed 1 --prompt "Write a story with the words: garden, find, happy."
+	@echo; echo "Talk to it: $(BIN)/lilllm chat        Everything it made: runs/demo/"
 
 setup: $(VENV)/.dev  ## install everything that development needs
 

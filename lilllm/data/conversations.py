@@ -37,8 +37,9 @@ def to_messages(row: Mapping[str, Any], where: str) -> list[Message]:
         if isinstance(row.get("input"), str) and row["input"].strip():
             prompt = f"{prompt}\n\n{row['input']}"
         return _turn(prompt, row["output"], ("instruction", "output"), where)
+    fields = ", ".join(map(str, row)) or "none"
     raise DataError(
-        f"{where}: not a row for finetuning: it has the fields {', '.join(map(str, row)) or 'none'}",
+        f"{where}: not a row for finetuning: it has the fields {fields}",
         "a row needs `messages`, or `prompt` and `completion`, or `instruction` and `output`",
     )
 

@@ -50,7 +50,7 @@ def check(lilllm: Lilllm, tmp_path: Path, kills: int) -> None:
     whole = time.monotonic() - began
     undisturbed = [sha256_file(tmp_path / path) for path in (BASE, LAST)]
     done = 0
-    for seed in range(kills):
+    for seed in range(5 * kills):
         folder = tmp_path / f"fire-{seed}"
         hit = run_until_done_under_fire(folder, min(6, kills - done), whole, seed)
         done += len(hit)
