@@ -179,7 +179,7 @@ class _Decoding:
                 tokens = tokens[keep]
                 self._drop_all_but(keep)
             if self.seen is not None:
-                self.seen[torch.arange(len(keep)), tokens] = True
+                self.seen.scatter_(1, tokens[:, None], True)
             logits = self.model(tokens[:, None], cache=self.cache)[:, -1]
             fed += len(keep)
         return Generation(self.samples, len(self.prompt_ids), first - start, fed, decoded - first)

@@ -177,3 +177,15 @@ def test_a_model_in_training_is_sampled_without_dropout_and_stays_in_training() 
     assert model.training
     first, second = (Engine(model).generate(PROMPT, SAMPLED, seed=1).samples for _ in range(2))
     assert first == second and model.training
+
+
+def test_a_small_model_decodes_with_one_thread_and_gives_the_others_back() -> None:
+    heard: list[int] = []
+    torch.set_num_threads(2)
+    try:
+        Engine(random_model(PLAIN), new_decoder=Letters).generate(
+            PROMPT, SAMPLED, on_text=lambda index, text: heard.append(torch.get_num_threads())
+        )
+        assert set(heard) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
