@@ -96,7 +96,8 @@ def row_documents(
             keys = ", ".join(map(str, row)) or "nothing"
             on_bad_row(where, f"no field {field!r}; the row has: {keys} (set the source's `field`)")
         else:
-            on_bad_row(where, f"the field {field!r} holds {type(text).__name__}, not text")
+            kind = "nothing" if text is None else type(text).__name__
+            on_bad_row(where, f"the field {field!r} holds {kind}, not text")
 
 
 def _encodable(text: str) -> bool:

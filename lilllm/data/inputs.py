@@ -20,6 +20,7 @@ KINDS = {
     ".parquet": "parquet",
 }
 COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+DAMAGED_HINT = "get the file again, or leave it out of data.sources"
 _KNOWN = "known are .txt .jsonl .json .csv .tsv .parquet, and all but .parquet with .gz or .zst"
 
 
@@ -105,11 +106,15 @@ def open_input(input: Input) -> Iterator[IO[bytes]]:
             stream = Path(input.path).open("rb")  # noqa: SIM115
         yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as err:
-        raise DataError(f"{input.path}: the compressed file is damaged or cut short") from err
+        raise _damaged(input) from err
     except OSError as err:
         if input.compression and err.errno is None:
-            raise DataError(f"{input.path}: the compressed file is damaged or cut short") from err
+            raise _damaged(input) from err
         raise DataError(f"{input.path}: cannot be read ({err.strerror or err})") from err
     finally:
         if stream is not None:
             stream.close()
+
+
+def _damaged(input: Input) -> DataError:
+    return DataError(f"{input.path}: the compressed file is damaged or cut short", DAMAGED_HINT)

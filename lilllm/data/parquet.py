@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lilllm.data.inputs import Input
+from lilllm.data.inputs import DAMAGED_HINT, Input
 from lilllm.errors import DataError
 
 BATCH_ROWS = 512
@@ -21,7 +21,8 @@ def _open(input: Input) -> Iterator[Any]:
     except (pyarrow.ArrowException, OSError, ValueError) as err:
         reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
         raise DataError(
-            f"{input.path}: not a readable parquet file, perhaps cut short ({reason})"
+            f"{input.path}: not a readable parquet file, perhaps cut short ({reason})",
+            DAMAGED_HINT,
         ) from err
 
 

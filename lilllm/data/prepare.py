@@ -21,7 +21,7 @@ from lilllm.data.shards import FORMAT, Shards, read_shard_manifest
 from lilllm.data.tasks import RECORD, EncoderFactory, task_files, task_summary
 from lilllm.data.workers import Job, run_tasks
 from lilllm.errors import DataError, RunError
-from lilllm.events import Caution, Note, Progress, Report
+from lilllm.events import Caution, Note, Progress, Report, short_count
 from lilllm.files import (
     PARTIAL,
     free_bytes,
@@ -251,8 +251,8 @@ def _announce(folder: Path, tasks: Sequence[Task], vocabulary: Vocabulary, repor
     free = free_bytes(folder)
     report(
         Note(
-            f"{text / 1e6:,.0f} MB of text in {len(tasks)} tasks; "
-            f"about {needed / 1e6:,.0f} MB of disk while it runs, half of that after",
+            f"about {short_count(text)}B of text; {short_count(needed)}B of disk while it runs, "
+            "half of that after"
         )
     )
     if free < needed // 2:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from lilllm.data.badrows import OnBadRow
-from lilllm.data.inputs import Input, open_input
+from lilllm.data.inputs import DAMAGED_HINT, Input, open_input
 from lilllm.data.lines import BLOCK_BYTES, BOM, read_blocks, read_lines, utf8_problem, without_bom
 from lilllm.errors import DataError
 
@@ -138,7 +138,7 @@ def _array_rows(blocks: Iterator[bytes], input: Input, on_bad_row: OnBadRow) -> 
         return True
 
     def fail(reason: str) -> DataError:
-        return DataError(f"{input.path}: item {number + 1} of its array: {reason}")
+        return DataError(f"{input.path}: item {number + 1} of its array: {reason}", DAMAGED_HINT)
 
     try:
         buffer = utf8.decode(next(blocks, b""))
@@ -188,9 +188,9 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
         value = json.loads(content.decode())
     except UnicodeDecodeError as err:
         line = 1 + content.count(b"\n", 0, err.start)
-        raise DataError(f"{input.path}:{line}: {utf8_problem(err)}") from err
+        raise DataError(f"{input.path}:{line}: {utf8_problem(err)}", DAMAGED_HINT) from err
     except ValueError as err:
-        raise DataError(f"{input.path}: not valid JSON ({err})") from err
+        raise DataError(f"{input.path}: not valid JSON ({err})", DAMAGED_HINT) from err
     except RecursionError as err:
         raise DataError(f"{input.path}: not valid JSON (nested too deeply)") from err
     if not isinstance(value, dict):

@@ -56,7 +56,7 @@ def is_alive(pid: int) -> bool:
 def test_a_killed_preparation_ends_with_the_same_bytes(tmp_path: Path, kills: int) -> None:
     rng = random.Random(kills)
     source, script = tmp_path / "a.jsonl", tmp_path / "prepare.py"
-    texts = [f"{i} " + "word " * rng.randint(1, 200) for i in range(1000)]
+    texts = [f"{i} " + "word " * rng.randint(1, 200) for i in range(400)]
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts + texts[:100]))
     script.write_text(SCRIPT)
     began = time.monotonic()
