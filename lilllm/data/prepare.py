@@ -116,7 +116,7 @@ def prepare(
         return _result(folder, done, time.perf_counter() - begin, None)
     with _work_folder(folder, key) as work:
         tasks = plan_tasks(options.sources, options.val_sources, options.val_fraction, task_bytes)
-        _announce(folder, tasks, vocabulary, report)
+        _announce(folder, work, tasks, vocabulary, report)
         job = Job(
             work, vocabulary.encoder, vocabulary.end_id, vocabulary.dtype, options.on_bad_row, seed
         )
@@ -239,7 +239,9 @@ def _lock(folder: Path) -> Iterator[None]:
             remove(path)
 
 
-def _announce(folder: Path, tasks: Sequence[Task], vocabulary: Vocabulary, report: Report) -> None:
+def _announce(
+    folder: Path, work: Path, tasks: Sequence[Task], vocabulary: Vocabulary, report: Report
+) -> None:
     """Say what will be made, and refuse when the disk clearly cannot hold it.
 
     Raises:
@@ -255,10 +257,11 @@ def _announce(folder: Path, tasks: Sequence[Task], vocabulary: Vocabulary, repor
             "half of that after"
         )
     )
+    needed -= sum(file.stat().st_size for file in work.iterdir())  # of tasks that are done
     if free < needed // 2:
         raise RunError(
             f"{folder}: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free",
-            "free some space, or set data.path to a folder on another disk",
+            "free some space, or work in a folder on another disk",
         )
 
 
