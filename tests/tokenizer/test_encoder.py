@@ -1,4 +1,5 @@
 import functools
+import itertools
 import json
 import pickle
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiktoken
+import tokenizers
 
 from lilllm.tokenizer import Tokenizer, load_encoder, train_bpe
 from lilllm.tokenizer.encoder import expressible_merges, merges_are_exact
@@ -125,6 +127,33 @@ def test_only_merges_that_mean_the_same_in_tiktoken_are_given_to_it(
 ) -> None:
     pairs = [(left.encode(), right.encode()) for left, right in merges]
     assert merges_are_exact(pairs) is exact
+
+
+def test_merges_called_exact_are_exact_on_every_short_text() -> None:
+    draw = random.Random(3)
+    texts = [
+        "".join(letters) for n in range(1, 8) for letters in itertools.product("abc", repeat=n)
+    ]
+    exact = 0
+    for _ in range(60):
+        tokens, merges = ["a", "b", "c"], list[tuple[str, str]]()
+        while len(merges) < 7:
+            left, right = draw.choice(tokens), draw.choice(tokens)
+            if left + right not in tokens and len(left + right) < 7:
+                merges.append((left, right))
+                tokens.append(left + right)
+        if not merges_are_exact([(left.encode(), right.encode()) for left, right in merges]):
+            continue
+        exact += 1
+        ids = {token: id for id, token in enumerate(tokens)}
+        library = tokenizers.Tokenizer(tokenizers.models.BPE(ids, merges))
+        other = bytes(range(97)) + bytes(range(100, 256))
+        ranks = {token.encode(): id for token, id in ids.items()}
+        ranks |= {bytes([byte]): 100 + byte for byte in other}
+        fast = tiktoken.Encoding("t", pat_str=".+", mergeable_ranks=ranks, special_tokens={})
+        for text, encoding in zip(texts, library.encode_batch_fast(texts), strict=True):
+            assert fast.encode_ordinary(text) == encoding.ids, (merges, text)
+    assert exact > 10
 
 
 @pytest.mark.parametrize(
