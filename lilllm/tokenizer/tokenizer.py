@@ -217,8 +217,10 @@ class Tokenizer:
                 f"this tokenizer has no {TEMPLATE}",
                 "take a chat model, or add one with `lilllm tokenizer import`",
             )
-        return template.render(
-            self.chat_template, messages, self._template_names, add_generation_prompt
+        return whole(
+            template.render(
+                self.chat_template, messages, self._template_names, add_generation_prompt
+            )
         )
 
     def encode_chat(

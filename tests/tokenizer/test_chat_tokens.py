@@ -231,6 +231,14 @@ def test_special_tokens_that_somebody_typed_are_plain_text(
     assert tokenizer.encode_chat(talk[:1]) == safe
 
 
+def test_lone_surrogates_become_replacement_characters_in_a_chat(tokenizer: Tokenizer) -> None:
+    talk = [
+        {"role": "user", "content": "a\ud800"},
+        {"role": "assistant", "content": "b\udfff<|pad|>"},
+    ]
+    assert targets(tokenizer, talk) == ["b\ufffd<|pad|><|im_end|>"]
+
+
 def test_nothing_is_learned_where_nobody_answers(tokenizer: Tokenizer) -> None:
     assert targets(tokenizer, QUESTION) == []
 
