@@ -4,10 +4,12 @@ Workers are started fresh (`spawn`), so threads of the parent are no danger to t
 themselves when the parent is gone.
 """
 
+import contextlib
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -87,10 +89,17 @@ def _run_pool(
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    pool = ProcessPoolExecutor(processes, context, _start_worker, (job, counter))
+    try:  # both make small files in a temporary folder
+        counter = context.Value("q", 0)
+        pool = ProcessPoolExecutor(processes, context, _start_worker, (job, counter))
+    except OSError as err:
+        raise RunError(
+            f"no worker process can be started ({err.strerror}), perhaps because a disk is full",
+            "free some space, or work without them: data.processes=1",
+        ) from err
     try:
-        futures = {pool.submit(_work, task): task for task in tasks}
+        with _born_deaf():
+            futures = {pool.submit(_work, task): task for task in tasks}
         _wait(futures, counter, progressed)
         return [future.result() for future in futures]
     except BrokenProcessPool as err:
@@ -102,6 +111,19 @@ def _run_pool(
         workers = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         _end(workers)
+
+
+@contextlib.contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C from their first moment: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait(futures: dict["Future[Any]", Task], counter: Any, progressed: Progressed) -> None:
@@ -137,9 +159,7 @@ class _Worker:
 
 
 def _start_worker(job: Job, counter: Any) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _Worker.job, _Worker.counter = job, counter
