@@ -19,7 +19,7 @@ from lilllm.files import MANIFEST, manifest_problem, read_json, sha256_file, sha
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import resolve_shape
-from lilllm.stages.training_stage import refuse_changes
+from lilllm.stages.training_stage import FREE_KEYS, refuse_changes
 from lilllm.training.state import newest_valid
 
 FORMAT = 1  # raise it when a stage's files mean something else than before
@@ -201,8 +201,14 @@ def _hash(config: Config, keys: tuple[str, ...], more: list[Any]) -> str:
         value: Any = values
         for part in key.split("."):
             value = value[part]
-        picked[key] = value
+        picked[key] = _without_free_keys(value)
     return sha256_json([FORMAT, picked, more])
+
+
+def _without_free_keys(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_free_keys(v) for k, v in value.items() if k not in FREE_KEYS}
 
 
 def _last_training_folder(config: Config) -> Path:

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 import lilllm
-from lilllm.config import Config, dump_yaml, load_config
+from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Report
-from lilllm.files import make_folder, write_atomic
+from lilllm.files import make_folder, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
@@ -63,8 +63,11 @@ def open_stage(
         ConfigError: the stage was run with other values of `keys`.
     """
     if fresh and folder.exists():
-        aside = folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        folder.rename(aside)
+        old = make_folder(layout(config).root / "old")
+        try:
+            folder.rename(old / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        except OSError as err:
+            raise write_error(folder, err) from err
     latest = newest_valid(folder, report)
     stored = stored_config(folder)
     if latest is not None and stored is not None:

@@ -75,7 +75,7 @@ class Run:
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
     best: float = math.inf
     measures: dict[str, float] = field(default_factory=dict)
-    last_loss: float = math.nan
+    last_loss: float | None = None
     tokens_per_s: float = 0.0
     mfu: float = 0.0
 
@@ -104,7 +104,7 @@ def train(run: Run, resume_from: Path | None) -> None:
         load_optimizer_tensors(run.model, run.optimizers, tensors)
         run.metrics.append("resume", step=run.counters.step)
         run.report(Note(f"continuing from {resume_from}"))
-    _recall_best(run)
+    _recall(run)
     saved_at = run.counters.step if resume_from is not None else -1
     objective = torch.compile(run.objective, dynamic=False) if run.compiled else run.objective
     with StopRequest() as stop:
@@ -219,7 +219,7 @@ class Meter:
         if step % run.config.log_every and step != run.steps:
             return
         tokens_per_s = len(self.losses) * run.config.batch_tokens / self.seconds
-        run.last_loss = sum(self.losses) / len(self.losses)
+        run.last_loss = mean = sum(self.losses) / len(self.losses)
         run.tokens_per_s = self.all_steps * run.config.batch_tokens / self.all_seconds
         flops = flops_per_token(run.model.shape, run.windows.length)
         run.mfu = run.tokens_per_s * flops / run.machine.peak_flops
@@ -227,7 +227,7 @@ class Meter:
             stage=run.stage,
             step=step,
             max_steps=run.steps,
-            loss=run.last_loss,
+            loss=mean,
             lr=run.optimizers[-1].param_groups[0]["lr"],
             grad_norm=grad_norm,
             tokens=run.counters.tokens,
@@ -278,9 +278,10 @@ def _validate(run: Run, stop: StopRequest) -> None:
         write_atomic(run.folder / "best", step_name(step) + "\n")
 
 
-def _recall_best(run: Run) -> None:
-    """The best measure of an earlier part of this run, so that `best` stays the best."""
+def _recall(run: Run) -> None:
+    """The best measure and the last loss of an earlier part of this run."""
     for event in read_metrics(run.metrics.path):
+        run.last_loss = event.get("loss", run.last_loss)
         measures = {k: v for k, v in event.items() if k not in {"event", "time", "step"}}
         if event["event"] == "validation" and measures:
             run.best = min(run.best, next(iter(measures.values())))

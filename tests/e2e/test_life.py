@@ -98,7 +98,7 @@ def test_another_setting_is_refused_by_key_and_fresh_starts_again(
     assert free["step"] == 40
     fresh = lilllm("pretrain", "tiny.yaml", "pretrain.lr=1e-3", "--fresh", "--json")
     assert result(fresh)["step"] == 40
-    asides = list((home / "runs/tiny").glob("pretrain-*"))
+    asides = list((home / "runs/tiny/old").glob("pretrain-*"))
     assert len(asides) == 1
     assert (asides[0] / "step-00000040").is_dir()
 
