@@ -43,9 +43,6 @@ WIDE_SPACES = frozenset("\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | frozen
 IS_SPACE = np.isin(np.arange(256), list(b"\t\n\v\f\r "))
 IS_WORD = ~IS_SPACE & (np.arange(256) != ord(END))
 
-UNUSED_SPECIAL = "\ufdd0"
-"""Never encoded: tiktoken looks for special tokens character by character if it has none."""
-
 
 def load_encoder(folder: str) -> Encoder:
     """A function from texts to arrays of ids, without BOS, special tokens as plain text.
