@@ -5,9 +5,8 @@ often the work was interrupted. Tokenizing is done by a callable from outside; n
 a tokenizer.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,14 @@ from lilllm.data.plan import Task, depends_on_seed, describe_inputs, inputs_key,
 from lilllm.data.select import VAL, Selection, select
 from lilllm.data.shards import FORMAT, Shards, read_shard_manifest
 from lilllm.data.tasks import RECORD, EncoderFactory, task_files, task_summary
+from lilllm.data.work import work_folder
 from lilllm.data.workers import Job, run_tasks
 from lilllm.errors import DataError, RunError
 from lilllm.events import Caution, Note, Progress, Report, short_count
 from lilllm.files import (
-    PARTIAL,
     free_bytes,
-    make_folder,
     new_folder,
     read_json,
-    remove,
-    write_error,
     write_json,
 )
 
@@ -114,7 +110,7 @@ def prepare(
     done = _complete(folder, key)
     if done is not None:
         return _result(folder, done, time.perf_counter() - begin, None)
-    with _work_folder(folder, key) as work:
+    with work_folder(folder, key, KEY) as work:
         tasks = plan_tasks(options.sources, options.val_sources, options.val_fraction, task_bytes)
         _announce(folder, work, tasks, vocabulary, report)
         job = Job(
@@ -191,52 +187,6 @@ def _complete(folder: Path, key: str) -> dict[str, Any] | None:
     except (DataError, KeyError, TypeError):
         return None
     return manifest
-
-
-@contextlib.contextmanager
-def _work_folder(folder: Path, key: str) -> Iterator[Path]:
-    """The folder of work in progress, for one process at a time; it goes when all is done."""
-    work = folder.with_name(f"{folder.name}.preparing")
-    with _lock(folder):
-        for leftover in folder.parent.glob(f"{PARTIAL}*{folder.name}-*"):
-            remove(leftover)
-        try:
-            earlier = read_json(work / "key.json") if work.is_dir() else None
-        except Exception:  # an unreadable key is another key
-            earlier = None
-        if earlier != {"key": key}:
-            remove(work)
-            make_folder(work)
-            write_json(work / "key.json", {"key": key})
-        for leftover in work.glob(f"{PARTIAL}*"):
-            remove(leftover)
-        yield work
-        remove(work)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    make_folder(folder.parent)
-    path = folder.with_name(f"{folder.name}.lock")
-    try:
-        file = path.open("w")
-    except OSError as err:
-        raise write_error(path, err) from err
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not on this system: one user, one preparation
-            pass
-        except OSError as err:
-            raise RunError(
-                f"{folder}: another process is preparing it", "wait for it to finish"
-            ) from err
-        try:
-            yield
-        finally:
-            remove(path)
 
 
 def _announce(

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     prepare(Path(folder), config, BYTES, 1, 0, silent)
     print(peak() - imported)
 """
-MEGABYTES = 160
+MEGABYTES = 120
 LIMIT_MB = 110
 """Buffers take about half of this, whatever the size of the file."""
 

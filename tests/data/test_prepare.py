@@ -294,3 +294,11 @@ def test_uint32_is_used_when_the_vocabulary_needs_it(tmp_path: Path) -> None:
     prepare(tmp_path / "d", config, replace(BYTES, vocab_size=70_000), 1, 0, silent)
     assert Shards.open(tmp_path / "d", "train").dtype.itemsize == 4
     assert byte_encoder is BYTES.encoder
+
+
+def test_what_is_no_shard_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    precious = write_texts(tmp_path / "data" / "precious.txt", sentences(20))
+    with pytest.raises(DataError, match=r"precious\.txt"):
+        make(tmp_path / "data", precious)
+    assert len(precious.read_text()) > 100

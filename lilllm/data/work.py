@@ -1,0 +1,78 @@
+"""The folder of work in progress beside the shards: whose it is, and what may be replaced."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lilllm.errors import DataError, LilllmError, RunError
+from lilllm.files import MANIFEST, PARTIAL, make_folder, read_json, remove, write_error, write_json
+
+_SHARD = re.compile(r"(train|val)-\d{5,}\.(bin|idx)")
+
+
+@contextlib.contextmanager
+def work_folder(folder: Path, key: str, key_name: str) -> Iterator[Path]:
+    """The folder of work in progress, for one process at a time; it goes when all is done.
+
+    Args:
+        folder: of the shards, which will be replaced.
+        key: names the inputs; work on others is thrown away.
+        key_name: a file that may stand beside the shards.
+
+    Raises:
+        DataError: `folder` holds files that are no shards, which would be lost.
+        RunError: another process prepares the same, or the folder cannot be written.
+    """
+    work = folder.with_name(f"{folder.name}.preparing")
+    with _lock(folder):
+        _refuse_foreign(folder, {MANIFEST, key_name})
+        for leftover in folder.parent.glob(f"{PARTIAL}*{folder.name}-*"):
+            remove(leftover)
+        try:
+            earlier = read_json(work / "key.json") if work.is_dir() else None
+        except LilllmError:  # an unreadable key is another key
+            earlier = None
+        if earlier != {"key": key}:
+            remove(work)
+            make_folder(work)
+            write_json(work / "key.json", {"key": key})
+        for leftover in work.glob(f"{PARTIAL}*"):
+            remove(leftover)
+        yield work
+        remove(work)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    make_folder(folder.parent)
+    path = folder.with_name(f"{folder.name}.lock")
+    try:
+        file = path.open("w")
+    except OSError as err:
+        raise write_error(path, err) from err
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not on this system: one user, one preparation
+            pass
+        except OSError as err:
+            raise RunError(
+                f"{folder}: another process is preparing it", "wait for it to finish"
+            ) from err
+        try:
+            yield
+        finally:
+            remove(path)
+
+
+def _refuse_foreign(folder: Path, known: set[str]) -> None:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if name not in known and not _SHARD.fullmatch(name)]
+    if foreign:
+        raise DataError(
+            f"{folder}: holds what is no prepared data and would be lost: {', '.join(foreign[:5])}",
+            "move it elsewhere, or give the run another name",
+        )
