@@ -4,6 +4,7 @@ Each command lives in its own file. Nothing heavier than typer is imported here,
 `--help` answers at once.
 """
 
+import os
 from typing import Annotated
 
 import typer
@@ -59,4 +60,7 @@ app.add_typer(runs.app, name="runs")
 
 def main() -> None:
     """Entry point of the `lilllm` command."""
+    # Threads that wait by spinning starve each other on a busy machine: training on two cores
+    # that others use too was 1.4 to 2.5 times slower with them (docs/experiments.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
