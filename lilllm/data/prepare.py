@@ -24,6 +24,7 @@ from lilllm.errors import DataError, RunError
 from lilllm.events import Caution, Note, Progress, Report, short_count
 from lilllm.files import (
     free_bytes,
+    manifest_problem,
     new_folder,
     read_json,
     write_json,
@@ -177,10 +178,10 @@ def _without_times(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(folder: Path, key: str) -> dict[str, Any] | None:
-    """The manifest of a folder that already holds exactly this."""
+    """The manifest of a folder that already holds exactly this, every byte of it."""
     try:
         manifest = read_shard_manifest(folder)
-        if read_json(folder / KEY, DataError) != {"key": key}:
+        if read_json(folder / KEY, DataError) != {"key": key} or manifest_problem(folder):
             return None
         for split in manifest["splits"]:
             Shards.open(folder, split)

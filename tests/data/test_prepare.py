@@ -302,3 +302,14 @@ def test_what_is_no_shard_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"precious\.txt"):
         make(tmp_path / "data", precious)
     assert len(precious.read_text()) > 100
+
+
+def test_damaged_shards_are_made_again(tmp_path: Path) -> None:
+    source = write_texts(tmp_path / "a.txt", sentences(50))
+    before = hashes(make(tmp_path / "data", source).path)
+    shard = tmp_path / "data" / "train-00000.bin"
+    content = bytearray(shard.read_bytes())
+    content[7] ^= 1
+    shard.write_bytes(content)
+    assert hashes(tmp_path / "data") != before
+    assert hashes(make(tmp_path / "data", source).path) == before
