@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
@@ -12,6 +11,8 @@ from lilllm.data.lines import BLOCK_BYTES, BOM, read_blocks, read_lines, utf8_pr
 from lilllm.errors import DataError
 
 Row = tuple[dict[str, Any], str]
+MAX_FIELD_CHARACTERS = 64 << 20
+"""A longer field of a .csv file is a quotation mark that nobody closed."""
 
 
 def file_rows(
@@ -206,7 +207,7 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
 
 
 def _csv_rows(stream: IO[bytes], input: Input, on_bad_row: OnBadRow) -> Iterator[Row]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     bad: list[tuple[int, str]] = []
 
     def text_lines() -> Iterator[str]:
