@@ -1,4 +1,4 @@
-"""`python -m lilllm`, which is what `torchrun -m lilllm` starts on every rank."""
+"""`python -m lilllm`: the `lilllm` command."""
 
 from lilllm.cli.app import main
 

@@ -5,7 +5,8 @@ Each command lives in its own file. Nothing heavier than typer is imported here,
 """
 
 import os
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +25,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+# The common class of wrong arguments, wherever this version of typer keeps it.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,7 +65,29 @@ app.add_typer(runs.app, name="runs")
 
 def main() -> None:
     """Entry point of the `lilllm` command."""
-    # Threads that wait by spinning starve each other on a busy machine: training on two cores
-    # that others use too was 1.4 to 2.5 times slower with them (docs/experiments.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app()
+    # Threads that spin long while they wait starve each other on a busy machine; sleeping at
+    # once costs a quarter on a quiet one. A short spin is near the best of both
+    # (docs/experiments.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as err:
+        code = _usage_error(err)
+    except typer.Abort:
+        code = 130
+    if code:
+        sys.exit(code)
+
+
+def _usage_error(err: Any) -> int:
+    """Tell what is wrong with the arguments on stderr, and with `--json` on stdout too."""
+    from itertools import takewhile
+
+    err.show()
+    if "--json" in takewhile(lambda argument: argument != "--", sys.argv[1:]):
+        from lilllm.cli.render import print_json_error
+
+        command = err.ctx.command_path if err.ctx is not None else "lilllm"
+        print_json_error(err.format_message(), f"`{command} --help` lists what can be typed", 2)
+    return 2

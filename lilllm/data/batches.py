@@ -181,7 +181,7 @@ class PackedWindows:
 def split_documents(ends: NDArray[np.integer], length: int) -> Ints:
     """Cut documents into pieces of at most `length` tokens: [pieces, 2] of start and stop."""
     ends = ends.astype(np.int64)
-    starts = np.concatenate(([0], ends[:-1]))
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends))[:-1]
     counts = -(-(ends - starts) // length)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     piece_starts = np.repeat(starts, counts) + number * length

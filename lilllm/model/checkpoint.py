@@ -8,6 +8,7 @@ manifest to `files.new_folder`, which the writer wraps around `save_model`.
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from torch import Tensor
 from lilllm.config.layout import RUNS
 from lilllm.errors import CheckpointError
 from lilllm.events import Note, Report
-from lilllm.files import MANIFEST, manifest_problem, read_json, write_error, write_json
+from lilllm.files import (
+    MANIFEST,
+    manifest_problem,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_error,
+    write_json,
+)
 from lilllm.model import hugging_face
 from lilllm.model.transformer import Shape, Transformer, rotary_tables
 
@@ -74,7 +83,11 @@ def save_model(
 
 
 def load_model(
-    folder: Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    dropout: float = 0.0,
 ) -> Transformer:
     """Read a model from our checkpoint folder or from a Hugging Face Llama or Qwen3 folder.
 
@@ -82,12 +95,13 @@ def load_model(
         folder: holds `config.json` and one or more `.safetensors` files.
         dtype: the weights are converted to this.
         device: where the weights go.
+        dropout: for training it further; a checkpoint has none of its own.
 
     Raises:
         CheckpointError: something is missing, damaged or not supported; the message names the
             file and the field or tensor.
     """
-    shape = load_shape(folder)
+    shape = replace(load_shape(folder), dropout=dropout)
     sources = _tensor_files(folder)
     if f"model.layers.{shape.n_layers - 1}.input_layernorm.weight" not in sources:
         raise CheckpointError(
@@ -104,6 +118,11 @@ def load_model(
         for table in rotary_tables(shape.max_seq_len, shape.head_dim, shape.rope_theta)
     )
     return model
+
+
+def weights_hash(folder: Path) -> str:
+    """A hash of all weights of a checkpoint folder, in one file or many."""
+    return sha256_json({file.name: sha256_file(file) for file in folder.glob("*.safetensors")})
 
 
 def load_weights(folder: Path, model: Transformer) -> None:

@@ -10,8 +10,8 @@ from lilllm.config.schema import FinetuneConfig
 from lilllm.data.batches import PackedWindows
 from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import Note, Report
-from lilllm.files import manifest_problem, sha256_file
-from lilllm.model.checkpoint import load_model
+from lilllm.files import manifest_problem
+from lilllm.model.checkpoint import load_model, weights_hash
 from lilllm.model.transformer import Transformer, flops_per_token
 from lilllm.stages.chat_rows import prepare_rows, row_windows
 from lilllm.stages.plot_loss import plot_loss
@@ -73,18 +73,18 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     base = base_checkpoint(config, name, report)
     tokenizer = Tokenizer.load(base)
     config, machine, resume_from = open_stage(folder, config, stage_keys(name), report, fresh)
-    model = load_model(base)
+    model = load_model(base, dropout=config.model.dropout)
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
     cache, counts = prepare_rows(folder, section, tokenizer, length, config.seed, report)
     provenance = {
         "tokenizer_hash": tokenizer.hash,
         "base": str(base),
-        "base_hash": sha256_file(base / "model.safetensors"),
+        "base_hash": weights_hash(base),
         "rows_hash": cache.name,
     }
     if resume_from is not None:
         check_provenance(resume_from, provenance)
-        model = load_model(resume_from)
+        model = load_model(resume_from, dropout=config.model.dropout)
     model.to(machine.device)
     windows = row_windows(cache, "train", length, tokenizer.end_id)
     if windows is None:
@@ -110,7 +110,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             ),
         ),
         report=report,
-        compiled=wants_compile(section, machine.device, flops),
+        compiled=wants_compile(section, machine.device, flops, report),
     )
     report(
         Note(

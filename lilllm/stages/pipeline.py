@@ -14,12 +14,29 @@ from typing import Any
 
 from lilllm.config import Config, layout
 from lilllm.errors import ConfigError, LilllmError
-from lilllm.events import Report, StageFinished, StageSkipped, StageStarted, short_count
-from lilllm.files import MANIFEST, manifest_problem, read_json, sha256_file, sha256_json, write_json
+from lilllm.events import (
+    Report,
+    StageFinished,
+    StageSkipped,
+    StageStarted,
+    short_count,
+    silent,
+)
+from lilllm.files import (
+    MANIFEST,
+    make_folder,
+    manifest_problem,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
+from lilllm.model.checkpoint import weights_hash
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import resolve_shape
 from lilllm.stages.training_stage import FREE_KEYS, refuse_changes
+from lilllm.tokenizer import Tokenizer
 from lilllm.training.state import newest_valid
 
 FORMAT = 1  # raise it when a stage's files mean something else than before
@@ -75,7 +92,7 @@ def stages_of(config: Config) -> list[Stage]:
             lambda: _hash(
                 config,
                 pretrain.KEYS,
-                [sha256_file(f / MANIFEST) for f in (places.tokenizer, places.data)],
+                [Tokenizer.load(places.tokenizer).hash, sha256_file(places.data / MANIFEST)],
             ),
             _about_pretraining(config),
             pretrain.KEYS,
@@ -87,7 +104,14 @@ def stages_of(config: Config) -> list[Stage]:
             "eval",
             places.eval,
             lambda report, fresh: evaluate.run(config, report),
-            lambda: _hash(config, ("eval", "data"), [_weights_hash(_last_training_folder(config))]),
+            lambda: _hash(
+                config,
+                ("eval", "data"),
+                [
+                    _newest_weights_hash(_last_training_folder(config)),
+                    [prepare.source_identity(source) for source in config.eval.sources],
+                ],
+            ),
             "bits per byte on the validation split",
         )
     )
@@ -123,7 +147,7 @@ def build(
             f"{until}: nothing to build: the config takes it from elsewhere or has no such stage",
             f"its stages: {', '.join(names)}",
         )
-    stages = stages[: names.index(until) + 1]
+    stages = _needed(stages[: names.index(until) + 1], config)
     for stage in stages:
         if stage.keys and not (fresh and stage.name == until):
             refuse_changes(stage.folder, config, stage.keys)
@@ -143,10 +167,20 @@ def build(
         report(StageStarted(stage.name, stage.about))
         began = time.monotonic()
         result = _plain(stage.run(report, fresh and last))
+        make_folder(stage.folder.parent)
         write_json(_result_path(stage), {"inputs": stage.inputs(), "result": result})
         report(StageFinished(stage.name, time.monotonic() - began, str(stage.folder)))
         results[stage.name] = result
     return results
+
+
+def _needed(stages: list[Stage], config: Config) -> list[Stage]:
+    """The stages that the last one builds on; a step with a base of its own needs none before."""
+    for number in range(len(stages) - 1, -1, -1):
+        step = stages[number].name.removeprefix("finetune.")
+        if step != stages[number].name and config.finetune[step].base != "auto":
+            return stages[number:]
+    return stages
 
 
 def _finetune_stage(config: Config, name: str) -> Stage:
@@ -154,9 +188,9 @@ def _finetune_stage(config: Config, name: str) -> Stage:
     section = config.finetune[name]
 
     def inputs() -> str:
-        base = finetune.base_checkpoint(config, name, lambda event: None)
+        base = finetune.base_checkpoint(config, name, silent)
         sources = [prepare.source_identity(source) for source in section.sources]
-        return _hash(config, keys, [sha256_file(base / "model.safetensors"), sources])
+        return _hash(config, keys, [weights_hash(base), sources])
 
     return Stage(
         f"finetune.{name}",
@@ -182,8 +216,8 @@ def _finished(stage: Stage) -> dict[str, Any] | None:
         return None
     checkpoint = result.get("checkpoint") if stage.keys else None
     made = Path(checkpoint) if checkpoint else stage.folder
-    if (made / MANIFEST).is_file() or stage.keys:
-        return None if manifest_problem(made) else result
+    if stage.name != "eval" and manifest_problem(made):
+        return None
     return result
 
 
@@ -216,14 +250,15 @@ def _last_training_folder(config: Config) -> Path:
     return places.finetune(list(config.finetune)[-1]) if config.finetune else places.pretrain
 
 
-def _weights_hash(stage_folder: Path) -> str:
-    newest = newest_valid(stage_folder, lambda event: None)
-    return sha256_file(newest / "model.safetensors") if newest else ""
+def _newest_weights_hash(stage_folder: Path) -> str:
+    newest = newest_valid(stage_folder, silent)
+    return weights_hash(newest) if newest else ""
 
 
 def _about_pretraining(config: Config) -> str:
     section = config.pretrain
-    shape = resolve_shape(config.model, config.tokenizer.vocab_size)
+    vocab_size = config.model.vocab_size or config.tokenizer.vocab_size
+    shape = resolve_shape(config.model, vocab_size)  # an estimate: the tokenizer decides
     parameters = sum(count_parameters(shape).values())
     tokens = section.steps * section.batch_tokens
     flops = tokens * flops_per_token(shape)

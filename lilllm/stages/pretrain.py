@@ -10,9 +10,9 @@ import torch
 from lilllm.config import Config, layout
 from lilllm.data.batches import PackedWindows, StreamWindows, Windows
 from lilllm.data.shards import Shards
-from lilllm.errors import DataError
-from lilllm.events import Note, Report, short_count
-from lilllm.files import MANIFEST, sha256_file
+from lilllm.errors import DataError, Interrupted
+from lilllm.events import Event, Note, Report, short_count
+from lilllm.files import MANIFEST, manifest_problem, sha256_file
 from lilllm.model.checkpoint import load_model
 from lilllm.model.transformer import Transformer, count_parameters, flops_per_token
 from lilllm.stages.evaluate import score_split
@@ -29,6 +29,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import Hooks, Run, train
 from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
 from lilllm.training.validation import mean_loss
 
@@ -64,6 +65,8 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     keep_freed_memory()
     places = layout(config)
     tokenizer = Tokenizer.load(places.tokenizer)
+    if config.data.path is not None and (problem := manifest_problem(places.data)):
+        raise DataError(problem, "prepare it again, or copy it again from where it is whole")
     shards = open_shards(places.data, "train", tokenizer)
     config, machine, resume_from = open_stage(places.pretrain, config, KEYS, report, fresh)
     provenance = {
@@ -73,7 +76,7 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     shape = resolve_shape(config.model, tokenizer.vocab_size)
     if resume_from is not None:
         check_provenance(resume_from, provenance)
-        model = load_model(resume_from)
+        model = load_model(resume_from, dropout=config.model.dropout)
     else:
         model = Transformer(shape, seed=config.seed)
     model.to(machine.device)
@@ -99,12 +102,12 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         ),
         report=report,
         sample_every=section.sample_every,
-        compiled=wants_compile(section, machine.device, flops),
+        compiled=wants_compile(section, machine.device, flops, report),
     )
     report(Note(_describe(training, shards)))
     train(training, resume_from)
     plot_loss(places.root)
-    scores = score_split(model, tokenizer, places.data, "val", config.eval)
+    scores = _final_score(config, model, tokenizer, machine, report)
     training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
     return PretrainResult(
         checkpoint=places.pretrain / step_name(training.counters.step),
@@ -118,6 +121,23 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         peak_memory_bytes=peak_memory_bytes(machine.device),
         parameters=sum(count_parameters(shape).values()),
     )
+
+
+def _final_score(
+    config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine, report: Report
+) -> dict[str, float]:
+    """Bits per byte of the val split; the weights are saved, so a signal only ends the scoring."""
+    with StopRequest() as stop, machine.autocast():
+
+        def listen(event: Event) -> None:
+            if stop:
+                raise Interrupted(
+                    f"stopped by {stop.name} while scoring; the model is saved",
+                    "run the same command again to finish",
+                )
+            report(event)
+
+        return score_split(model, tokenizer, layout(config).data, "val", config.eval, listen)
 
 
 def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> Shards:

@@ -4,6 +4,7 @@ Opening decides between starting, continuing and refusing; writing puts model, t
 provenance together. The training itself is `training/loop.py`.
 """
 
+import os
 import platform
 import subprocess
 import time
@@ -18,7 +19,7 @@ import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Report
+from lilllm.events import Caution, Report
 from lilllm.files import make_folder, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
@@ -40,8 +41,8 @@ FREE_KEYS = frozenset(
 )
 """Keys about logging, saving and watching: a run may continue with other values."""
 
-COMPILE_PAYS_AFTER = 2e16
-"""FLOPs of a CPU run from which about a minute of compiling is won back."""
+COMPILE_PAYS_AFTER = 1e14
+"""FLOPs of a CPU run, about a quarter of an hour, from which a minute of compiling is won back."""
 
 
 def open_stage(
@@ -62,6 +63,11 @@ def open_stage(
     Raises:
         ConfigError: the stage was run with other values of `keys`.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "WORLD_SIZE is over 1, but training on several processes is not there yet",
+            "start lilllm itself, without torchrun",
+        )
     if fresh and folder.exists():
         old = make_folder(layout(config).root / "old")
         try:
@@ -97,8 +103,8 @@ def refuse_changes(folder: Path, config: Config, keys: Iterable[str]) -> None:
     if changed:
         raise ConfigError(
             f"{folder}: was trained with other settings: " + "; ".join(changed),
-            "undo them to continue it, add --fresh to start it again (the old one is moved "
-            "aside), or give the run another name=",
+            "undo them to continue it; or start it again with --fresh on `lilllm pretrain` or "
+            "`lilllm finetune` (the old one is moved aside); or give the run another name=",
         )
 
 
@@ -157,11 +163,18 @@ def _provenance() -> str:
     )
 
 
-def wants_compile(section: OptimizationConfig, device: str, flops: float) -> bool:
-    """Whether `compile: auto` means yes for a run of that many FLOPs."""
+def wants_compile(section: OptimizationConfig, device: str, flops: float, report: Report) -> bool:
+    """Whether to compile: as the config says, or for auto where it pays and works."""
     if section.compile != "auto":
         return section.compile
-    return device == "cuda" or (device == "cpu" and flops > COMPILE_PAYS_AFTER)
+    if (device == "cpu" and flops < COMPILE_PAYS_AFTER) or device == "mps":
+        return False
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
+    except Exception as err:  # no C++ compiler, no Python headers: torch raises many kinds
+        report(Caution(f"torch.compile does not work here ({type(err).__name__}); going without"))
+        return False
+    return True
 
 
 def write_weights(

@@ -102,8 +102,9 @@ def train(run: Run, resume_from: Path | None) -> None:
     if resume_from is not None:
         run.counters, tensors = load_state(resume_from)
         load_optimizer_tensors(run.model, run.optimizers, tensors)
-        run.metrics.append("resume", step=run.counters.step)
         run.report(Note(f"continuing from {resume_from}"))
+    if run.metrics.path.is_file():  # what was logged after the last save is done again
+        run.metrics.append("resume", step=run.counters.step)
     _recall(run)
     saved_at = run.counters.step if resume_from is not None else -1
     objective = torch.compile(run.objective, dynamic=False) if run.compiled else run.objective
@@ -275,16 +276,15 @@ def _validate(run: Run, stop: StopRequest) -> None:
     first = next(iter(run.measures.values()))
     if first < run.best and (run.folder / step_name(step)).is_dir():
         run.best = first
+        run.metrics.append("best", step=step, score=first)
         write_atomic(run.folder / "best", step_name(step) + "\n")
 
 
 def _recall(run: Run) -> None:
-    """The best measure and the last loss of an earlier part of this run."""
+    """The best score and the last loss of an earlier part of this run."""
     for event in read_metrics(run.metrics.path):
         run.last_loss = event.get("loss", run.last_loss)
-        measures = {k: v for k, v in event.items() if k not in {"event", "time", "step"}}
-        if event["event"] == "validation" and measures:
-            run.best = min(run.best, next(iter(measures.values())))
+        run.best = event.get("score", run.best)
 
 
 def _sample(run: Run) -> None:

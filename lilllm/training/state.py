@@ -19,7 +19,7 @@ from lilllm.files import manifest_problem, new_folder, read_json, remove, write_
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """How far a run is: optimizer steps, samples and target tokens seen."""
+    """How far a run is: optimizer steps, samples and tokens (positions) seen."""
 
     step: int = 0
     samples: int = 0
