@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import TINY, Lilllm, refused, result
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
 
 
@@ -244,3 +246,21 @@ def test_failures_in_json_are_one_object(lilllm: Lilllm) -> None:
     error = json.loads(done.stdout)["error"]
     assert error["exit_code"] == 2
     assert "model.n_heads=3" in error["message"]
+
+
+def test_the_python_example_of_the_readme_runs(home: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_every_command_and_config_that_the_readme_names_exists(lilllm: Lilllm) -> None:
+    readme = (ROOT / "README.md").read_text()
+    for command in sorted(set(re.findall(r"`lilllm ([a-z]+(?: [a-z]+)?)", readme))):
+        assert lilllm(*command.split(), "--help").returncode == 0, command
+    for path in re.findall(r"configs/[\w-]+\.yaml", readme):
+        assert (ROOT / path).is_file(), path

@@ -37,6 +37,13 @@ _ASK_HERO = (
     "Can you tell me a story about {hero}?",
     "I want to hear a story about {hero}, please.",
 )
+_ASK_SENTENCE = (
+    "Make a sentence with the word {word}.",
+    "Write a sentence with the word {word}.",
+    "Use the word {word} in a sentence.",
+)
+_ASK_AGAIN = ("Say this again: {text}", "Repeat after me: {text}", "Please repeat: {text}")
+_SENTENCE = re.compile(r'(?:(?<=\s)|^)[A-Z][^.!?"]*[.!?](?=\s|$)')
 _ASK_SUMMARY = (
     "Sum up this story in one sentence:\n\n{text}",
     "What happens in this story?\n\n{text}",
@@ -107,6 +114,16 @@ def _instruction(w: World, s: Story, rng: Random) -> dict[str, Any]:
     a, b, c = s.words
     h = w.hero
     who = an(f"{h.trait} {h.kind}") if f"{h.trait} {h.kind}" in s.text else an(h.kind)
+    kind = rng.random()
+    if kind < 0.3:  # short rows, in which what is asked for returns within a few words
+        sentences = _SENTENCE.findall(s.text)
+        word = pick(s.words)
+        fitting = tuple(x for x in sentences if word in _WORD.findall(x))
+        if fitting and kind < 0.2:
+            return _chat(pick(_ASK_SENTENCE).format(word=word), pick(fitting))
+        start = int(rng.random() * max(1, len(sentences) - 2))
+        if text := " ".join(sentences[start : start + 2]):
+            return _chat(pick(_ASK_AGAIN).format(text=text), text)
     kind = rng.random()
     if kind < 0.66:
         ask = pick(_ASK_WORDS).format(a=a, b=b, c=c)
