@@ -18,6 +18,7 @@ from lilllm.errors import LilllmError, RunError
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial-"  # prefix of temporary siblings, so that a crash's leftovers are known
+OLD = f"{PARTIAL}old-"  # of a folder that is being replaced: the name and a process id follow
 
 
 def sha256_file(path: Path) -> str:
@@ -148,18 +149,27 @@ def new_folder(path: Path, extra: dict[str, Any] | None = None) -> Iterator[Path
             for file in partial.rglob("*"):
                 fsync_path(file)
             fsync_path(partial)
-            if path.exists():
-                old = path.with_name(f"{PARTIAL}old-{path.name}-{os.getpid()}")
-                path.rename(old)
-                partial.rename(path)
-                remove(old)
-            else:
-                partial.rename(path)
+            _put_in_place(partial, path)
             fsync_path(path.parent)
         except OSError as err:
             raise write_error(path, err) from err
     finally:
         remove(partial)
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Rename a folder to `path`; an older one goes, or comes back when that fails."""
+    if not path.exists():
+        partial.rename(path)
+        return
+    old = path.with_name(f"{OLD}{path.name}-{os.getpid()}")
+    path.rename(old)
+    try:
+        partial.rename(path)
+    finally:
+        if not path.exists():
+            old.rename(path)
+    remove(old)
 
 
 def manifest_problem(folder: Path) -> str:
@@ -194,9 +204,33 @@ def remove(path: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what interrupted writes left in `folder`. Only its one writer may call this."""
+    """Delete what interrupted writes left in `folder`. Only its one writer may call this.
+
+    A folder that was about to be replaced gets its name back when nothing has taken it yet.
+    """
+    restore_folders(folder)
     for leftover in folder.glob(f"{PARTIAL}*"):
         remove(leftover)
+
+
+def restore_folders(folder: Path, name: str = "") -> None:
+    """Give complete folders their name back that were put aside, but never replaced.
+
+    Args:
+        folder: in which they are.
+        name: of the one to restore; all by default.
+
+    Raises:
+        RunError: one cannot be renamed.
+    """
+    for old in folder.glob(f"{OLD}*-*"):
+        path = folder / old.name.removeprefix(OLD).rpartition("-")[0]
+        wanted = path.name == name if name else path != folder
+        if wanted and not path.exists() and (old / MANIFEST).is_file():
+            try:
+                old.rename(path)
+            except OSError as err:
+                raise write_error(path, err) from err
 
 
 def free_bytes(path: Path) -> int:

@@ -9,19 +9,25 @@ Policy = Literal["refuse", "skip"]
 OnBadRow = Callable[[str, str], None]
 """Called with where the row is and what is wrong with it; may raise."""
 
-_HINT = "fix it, or skip such rows with data.on_bad_row=skip"
+KEY = "data.on_bad_row"
+"""The key of the config that decides, where no other is named."""
 
 
 class BadRows:
     """Refuses or counts rows that cannot be read.
+
+    Args:
+        policy: refuse or skip.
+        key: of the config, where `policy` was said; for the hint of the error.
 
     Attributes:
         skipped: rows left out so far.
         first: where the first of them was and what was wrong with it.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, key: str = KEY) -> None:
         self.policy = policy
+        self.key = key
         self.skipped = 0
         self.first = ""
 
@@ -32,7 +38,7 @@ class BadRows:
             DataError: rows that cannot be read are refused.
         """
         if self.policy == "refuse":
-            raise DataError(f"{where}: {reason}", _HINT)
+            raise DataError(f"{where}: {reason}", f"fix it, or skip such rows with {self.key}=skip")
         self.skipped += 1
         self.first = self.first or f"{where}: {reason}"
 

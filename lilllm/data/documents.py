@@ -27,7 +27,10 @@ HUB = "hf:"
 
 
 class Document(NamedTuple):
-    """A text and where it comes from: `file:line`, or a source's name and number."""
+    """A text and where it comes from: `file:line`, or a source's name and number.
+
+    The text has no leading or trailing white space: bits per byte is defined without.
+    """
 
     text: str
     where: str
@@ -84,12 +87,15 @@ def _whole(pieces: Iterator[Piece]) -> Iterator[Document]:
 def row_documents(
     rows: Iterator[tuple[dict[str, Any], str]], field: str, on_bad_row: OnBadRow
 ) -> Iterator[Document]:
-    """The text of each row; empty texts too, for whoever counts them."""
+    """The text of each row, stripped of outer white space like every document.
+
+    Empty texts come too, for whoever counts them.
+    """
     for row, where in rows:
         text = row.get(field)
         if isinstance(text, str):
             if text.isascii() or _encodable(text):
-                yield Document(text, where)
+                yield Document(text.strip(), where)
             else:
                 on_bad_row(where, f"the field {field!r} is not valid Unicode (a lone surrogate)")
         elif field not in row:

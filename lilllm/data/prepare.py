@@ -86,6 +86,7 @@ def prepare(
     report: Report,
     task_bytes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
+    fresh: bool = False,
 ) -> Prepared:
     """Make `folder` hold the shards of some sources; what is already done is not done again.
 
@@ -98,6 +99,7 @@ def prepare(
         report: told about progress.
         task_bytes: text of one task, about; by default chosen from the amount of text.
         shard_tokens: a shard is closed behind the document that reaches this.
+        fresh: make everything anew; shards that are there stay until the new ones are complete.
 
     Raises:
         DataError: a source cannot be read, or nothing is left.
@@ -107,11 +109,11 @@ def prepare(
     if not options.sources:
         raise DataError("data.sources: no sources of text are given", _HINT_SOURCES)
     inputs = _inputs(options, vocabulary, seed, task_bytes, shard_tokens)
-    key = inputs_key(inputs)
-    done = _complete(folder, key)
+    key = inputs_key([FORMAT, inputs])
+    done = None if fresh else _complete(folder, key)
     if done is not None:
         return _result(folder, done, time.perf_counter() - begin, None)
-    with work_folder(folder, key, KEY) as work:
+    with work_folder(folder, key, KEY, fresh) as work:
         tasks = plan_tasks(options.sources, options.val_sources, options.val_fraction, task_bytes)
         _announce(folder, work, tasks, vocabulary, report)
         job = Job(

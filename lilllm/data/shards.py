@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lilllm.errors import DataError
 from lilllm.files import MANIFEST, manifest_problem, read_json
 
-FORMAT = "lilllm-shards-1"
+_FORMAT_NAME = "lilllm-shards"
+FORMAT = f"{_FORMAT_NAME}-2"  # raise it when the same inputs give other shards than before
 _HINT = "prepare the data again with `lilllm data prep`"
 
 
@@ -70,7 +71,7 @@ class Shards:
             DataError: the folder or a file is missing or damaged, or there is no such split.
         """
         manifest = read_shard_manifest(folder)
-        if split not in (manifest.get("splits") or {}):
+        if split not in manifest["splits"]:
             raise DataError(f"{folder}: no split {split!r}", _HINT)
         return cls(folder, split, manifest)
 
@@ -131,14 +132,19 @@ def read_shard_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder of shards.
 
     Raises:
-        DataError: there is none, or it is damaged or of something else.
+        DataError: there is none, or it is damaged, of another version or of something else.
     """
     if not (folder / MANIFEST).is_file():
         raise DataError(f"{folder}: no prepared data here (no {MANIFEST})", _HINT)
     manifest = read_json(folder / MANIFEST, DataError)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        if isinstance(found, str) and found.startswith(_FORMAT_NAME):
+            raise DataError(f"{folder}: shards of format {found}, not {FORMAT}", _HINT)
         raise DataError(f"{folder / MANIFEST}: not a manifest of shards", _HINT)
-    return manifest
+    if not isinstance(manifest.get("splits"), dict):
+        raise DataError(f"{folder / MANIFEST}: damaged (it names no splits)", _HINT)
+    return dict(manifest)
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def verify(folder: Path) -> dict[str, Any]:
     problem = manifest_problem(folder)
     if problem:
         raise DataError(problem, _HINT)
-    for split in manifest.get("splits", {}):
+    for split in manifest["splits"]:
         shards = Shards.open(folder, split)
         ends = shards.document_ends.astype(np.int64)
         if not len(ends):

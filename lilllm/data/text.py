@@ -46,7 +46,7 @@ def text_pieces(
 ) -> Iterator[Piece]:
     """Documents that begin in bytes [start, stop) of a text file.
 
-    Documents between separator lines lose leading and trailing white space. `start` and `stop`
+    Documents lose leading and trailing white space. `start` and `stop`
     lie at the beginning of documents; `first_line` is the number of the line at `start`.
     """
     pattern = separator_pattern(separator)
@@ -68,11 +68,11 @@ def text_pieces(
                 on_bad_row(f"{input.path}:{bad_line}", utf8_problem(err))
                 broken = True
             where = f"{input.path}:{where_line}"
-            if separator and not begun:
+            if not begun:
                 pending = pending.lstrip()
             line += lines
             if ends:
-                text = pending.rstrip() if separator else pending
+                text = pending.rstrip()
                 if text or begun or broken:
                     yield Piece("" if broken else text, where, True, broken)
                 pending, begun, broken, where_line = "", False, False, line

@@ -6,19 +6,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lilllm.errors import DataError, LilllmError, RunError
-from lilllm.files import MANIFEST, PARTIAL, make_folder, read_json, remove, write_error, write_json
+from lilllm.files import (
+    MANIFEST,
+    OLD,
+    PARTIAL,
+    make_folder,
+    read_json,
+    remove,
+    restore_folders,
+    write_error,
+    write_json,
+)
 
 _SHARD = re.compile(r"(train|val)-\d{5,}\.(bin|idx)")
 
 
 @contextlib.contextmanager
-def work_folder(folder: Path, key: str, key_name: str) -> Iterator[Path]:
+def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> Iterator[Path]:
     """The folder of work in progress, for one process at a time; it goes when all is done.
 
     Args:
         folder: of the shards, which will be replaced.
         key: names the inputs; work on others is thrown away.
         key_name: a file that may stand beside the shards.
+        fresh: throw away work on the same inputs too.
 
     Raises:
         DataError: `folder` holds files that are no shards, which would be lost.
@@ -26,14 +37,17 @@ def work_folder(folder: Path, key: str, key_name: str) -> Iterator[Path]:
     """
     work = folder.with_name(f"{folder.name}.preparing")
     with _lock(folder):
+        restore_folders(folder.parent, folder.name)
         _refuse_foreign(folder, {MANIFEST, key_name})
-        for leftover in folder.parent.glob(f"{PARTIAL}*{folder.name}-*"):
-            remove(leftover)
+        ours = (f"{PARTIAL}{folder.name}", f"{OLD}{folder.name}")
+        for leftover in folder.parent.glob(f"{PARTIAL}*"):
+            if leftover.name.rpartition("-")[0] in ours:
+                remove(leftover)
         try:
             earlier = read_json(work / "key.json") if work.is_dir() else None
         except LilllmError:  # an unreadable key is another key
             earlier = None
-        if earlier != {"key": key}:
+        if fresh or earlier != {"key": key}:
             remove(work)
             make_folder(work)
             write_json(work / "key.json", {"key": key})

@@ -1,7 +1,9 @@
-"""Rows for supervised finetuning as token files with a loss mask, cached by what made them.
+"""Rows for supervised finetuning as token files with a loss mask, made once.
 
 A cache folder holds, per split, `<split>.bin` (uint16 or uint32 tokens), `<split>.idx` (uint64
-row ends) and `<split>.mask` (uint8, 1 = target).
+row ends) and `<split>.mask` (uint8, 1 = target). It is found again by its sources as they lie on
+disk, so rows are read only when one of them changed, and is named by what the rows say, so the
+name is the same wherever and whenever they are read.
 """
 
 import hashlib
@@ -15,23 +17,28 @@ from pathlib import Path
 import numpy as np
 
 from lilllm.config.schema import FinetuneConfig
-from lilllm.data import read_rows
+from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import PackedWindows
 from lilllm.data.conversations import to_messages
-from lilllm.errors import DataError
+from lilllm.errors import DataError, LilllmError
 from lilllm.events import Caution, Progress, Report
 from lilllm.files import (
     manifest_problem,
     new_folder,
     read_json,
+    remove,
     remove_partials,
     sha256_json,
     write_atomic,
     write_json,
 )
+from lilllm.stages.prepare import source_identity
 from lilllm.tokenizer import Tokenizer
 
 FORMAT = 1  # raise it when the files below would differ for the same rows
+INPUTS = "inputs.json"
+"""What a cache was made of, times of files included."""
+PROGRESS_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def prepare_rows(
     """Tokenize the rows of a step, unless the same was done before.
 
     Args:
-        folder: of the step; the cache is made below it.
+        folder: of the step, named like it; the cache is made below it and replaces older ones.
         config: sources and what to do with rows that are bad or too long.
         tokenizer: its chat template decides what the model sees.
         max_seq_len: rows with more tokens are too long.
@@ -64,23 +71,57 @@ def prepare_rows(
 
     Raises:
         DataError: a row cannot be read, or nothing is left to train on.
+        RunError: the cache cannot be written.
     """
-    digest = _Digest()
-    rows = list(_read(config, seed, report, digest))
-    key = sha256_json(
-        [
-            *(FORMAT, digest.value, tokenizer.hash, tokenizer.chat_template),
-            *(max_seq_len, config.val_fraction, config.too_long),
-        ]
-    )[:16]
-    cache = folder / f"rows-{key}"
+    options = [
+        *(tokenizer.hash, tokenizer.chat_template),
+        *(max_seq_len, config.val_fraction, config.too_long),
+    ]
+    builtin = any(source.path.startswith("builtin:") for source in config.sources)
+    sources = [source_identity(source) for source in config.sources]
+    inputs = sha256_json([FORMAT, options, sources, config.on_bad_row, seed if builtin else None])
     remove_partials(folder)
-    if not manifest_problem(cache):
-        return cache, RowCounts(**read_json(cache / "counts.json", DataError))
+    for cache in sorted(folder.glob("rows-*")):
+        if _holds(cache, inputs):
+            return cache, RowCounts(**read_json(cache / "counts.json", DataError))
+    bad = BadRows(config.on_bad_row, f"finetune.{folder.name}.on_bad_row")
+    splits, counts, content = _tokenize(config, tokenizer, max_seq_len, seed, bad, report)
+    cache = folder / f"rows-{sha256_json([FORMAT, content, *options])[:16]}"
+    with new_folder(cache) as partial:
+        for name, split in splits.items():
+            split.write(partial, name)
+        write_json(partial / "counts.json", asdict(counts))
+        write_json(partial / INPUTS, {"inputs": inputs})
+    for other in folder.glob("rows-*"):
+        if other != cache:
+            remove(other)
+    return cache, counts
+
+
+def _holds(cache: Path, inputs: str) -> bool:
+    """Whether a cache is whole and was made of these inputs."""
+    try:
+        made_of = read_json(cache / INPUTS)
+    except LilllmError:
+        return False
+    return bool(made_of == {"inputs": inputs}) and not manifest_problem(cache)
+
+
+def _tokenize(
+    config: FinetuneConfig,
+    tokenizer: Tokenizer,
+    max_seq_len: int,
+    seed: int,
+    bad: BadRows,
+    report: Report,
+) -> tuple[dict[str, "_Split"], RowCounts, str]:
+    """Both splits in memory as tokens, what became of the rows, and a hash of what they say."""
     token_type = "H" if tokenizer.vocab_size <= 2**16 else "I"
     splits = {"train": _Split(token_type), "val": _Split(token_type)}
-    too_long = 0
-    for number, (messages, where, row_hash) in enumerate(rows, 1):
+    content = hashlib.sha256()
+    number = too_long = 0
+    for number, (messages, where, row_hash) in enumerate(_read(config, seed, bad), 1):
+        content.update(row_hash)
         ids, mask = tokenizer.encode_conversation(messages)
         if len(ids) > max_seq_len:
             if config.too_long == "refuse":
@@ -92,24 +133,21 @@ def prepare_rows(
             continue
         held_out = int.from_bytes(row_hash[:8], "little") / 2**64 < config.val_fraction
         splits["val" if held_out else "train"].add(ids, mask)
-        if number % 500 == 0:
-            report(Progress("rows", number, len(rows), "rows"))
-    counts = RowCounts(len(splits["train"].ends), len(splits["val"].ends), too_long, digest.skipped)
+        if number % PROGRESS_ROWS == 0:
+            report(Progress("rows", number, 0, "rows"))
+    if bad.skipped:
+        report(Caution(f"{bad.skipped:,} unreadable rows were left out; first: {bad.first}"))
     if too_long:
         report(Caution(f"{too_long:,} rows are longer than {max_seq_len} tokens and were dropped"))
+    counts = RowCounts(len(splits["train"].ends), len(splits["val"].ends), too_long, bad.skipped)
     if not counts.train:
         raise DataError(
-            f"no rows to train on: {too_long} of {len(rows)} are too long for the context of "
-            f"{max_seq_len} tokens"
-            if rows
-            else "no rows to train on",
+            f"no rows to train on ({counts.val} held out, {too_long} too long for the context of "
+            f"{max_seq_len} tokens, {bad.skipped} unreadable)"
+            + (f"; the first unreadable one is {bad.first}" if bad.first else ""),
             "look at them with `lilllm data inspect --rows`",
         )
-    with new_folder(cache) as partial:
-        for name, split in splits.items():
-            split.write(partial, name)
-        write_json(partial / "counts.json", asdict(counts))
-    return cache, counts
+    return splits, counts, content.hexdigest()
 
 
 def row_windows(cache: Path, split: str, length: int, fill_id: int) -> PackedWindows | None:
@@ -131,39 +169,23 @@ def row_windows(cache: Path, split: str, length: int, fill_id: int) -> PackedWin
     )
 
 
-class _Digest:
-    """A running hash of all rows, and how many could not be read."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.skipped = 0
-
-    def add(self, content: bytes) -> bytes:
-        row_hash = hashlib.sha256(content).digest()
-        self._hash.update(row_hash)
-        return row_hash
-
-    @property
-    def value(self) -> str:
-        return self._hash.hexdigest()
-
-
 def _read(
-    config: FinetuneConfig, seed: int, report: Report, digest: _Digest
+    config: FinetuneConfig, seed: int, bad: BadRows
 ) -> Iterator[tuple[list[dict[str, str]], str, bytes]]:
+    """Conversations, where each is, and a hash of what it says."""
     for source in config.sources:
-        for row, where in read_rows(source, on_bad_row=config.on_bad_row, seed=seed):
+        for row, where in read_rows(source, on_bad_row=bad, seed=seed):
             try:
                 messages = to_messages(row, where)
+                content = json.dumps(messages, ensure_ascii=False, sort_keys=True).encode()
+            except UnicodeEncodeError:
+                bad(where, "not valid Unicode (a lone surrogate)")
             except DataError as err:
-                if config.on_bad_row == "refuse":
+                if bad.policy == "refuse" and err.hint:  # which says more than that of `bad`
                     raise
-                digest.skipped += 1
-                if digest.skipped <= 3:
-                    report(Caution(f"{err.message}; skipped"))
-                continue
-            content = json.dumps(messages, ensure_ascii=False, sort_keys=True).encode()
-            yield messages, where, digest.add(content)
+                bad(where, err.message.removeprefix(f"{where}: "))
+            else:
+                yield messages, where, hashlib.sha256(content).digest()
 
 
 class _Split:

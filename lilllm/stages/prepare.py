@@ -8,14 +8,17 @@ from lilllm.config import Config, layout
 from lilllm.config.schema import SourceConfig
 from lilllm.data.plan import depends_on_seed, describe_inputs
 from lilllm.data.prepare import Prepared, Vocabulary, prepare
+from lilllm.data.shards import FORMAT
 from lilllm.errors import ConfigError
 from lilllm.events import Report
 from lilllm.files import sha256_json
 from lilllm.tokenizer import Tokenizer, load_encoder
 
 
-def run(config: Config, report: Report) -> Prepared:
+def run(config: Config, report: Report, fresh: bool = False) -> Prepared:
     """Fill the run's data folder; what an earlier call has done is not done again.
+
+    With `fresh` it is all done again, and replaces what is there once it is complete.
 
     Raises:
         ConfigError: `data.path` names prepared data to use, or there are no sources.
@@ -43,6 +46,7 @@ def run(config: Config, report: Report) -> Prepared:
         processes if isinstance(processes, int) else _cores(),
         config.seed,
         report,
+        fresh=fresh,
     )
 
 
@@ -68,6 +72,7 @@ def inputs_hash(config: Config) -> str:
     data = config.data
     return sha256_json(
         {
+            "format": FORMAT,
             "options": data.model_dump(mode="json", exclude={"path", "processes"}),
             "sources": describe_inputs([*data.sources, *data.val_sources]),
             "seed": config.seed if depends_on_seed(data) else None,

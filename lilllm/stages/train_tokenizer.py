@@ -8,13 +8,16 @@ from pathlib import Path
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import SourceConfig
+from lilllm.data import read_documents
 from lilllm.errors import ConfigError, DataError, LilllmError
 from lilllm.events import Caution, Progress, Report
 from lilllm.files import manifest_problem, new_folder, read_json, sha256_json, write_json
+from lilllm.stages.prepare import source_identity
 from lilllm.tokenizer import Tokenizer, train_bpe
 
-FORMAT = 1  # raise it when the same texts give another tokenizer than before
+FORMAT = 2  # raise it when the same sources give another tokenizer than before
 INPUTS = "inputs.json"
+"""Says, beside the tokenizer, what it was made of, times of files included; no part of it."""
 PLAIN_TEXT = {".txt", ".jsonl", ".json", ".csv", ".tsv"}
 """Kinds of files whose size says how much text is in them."""
 MEASURED_BYTES = 2_000_000
@@ -52,6 +55,7 @@ def run(config: Config, report: Report) -> TrainTokenizerResult:
             "for example data.sources=[builtin:stories], or the path of a text file",
         )
     began = time.monotonic()
+    inputs = inputs_hash(config)  # before reading: a file that changes meanwhile is seen next time
     texts = _Texts(config, report)
     inner = train_bpe(texts, config.tokenizer.vocab_size)
     if not texts.bytes:
@@ -71,7 +75,7 @@ def run(config: Config, report: Report) -> TrainTokenizerResult:
     folder = layout(config).tokenizer
     with new_folder(folder) as partial:
         tokenizer.save(partial)
-        write_json(partial / INPUTS, {"inputs": inputs_hash(config)})
+    write_json(folder / INPUTS, {"inputs": inputs})
     tokens = sum(len(tokenizer.encode(text)) for text in texts.measured)
     measured = sum(len(text.encode(errors="replace")) for text in texts.measured)
     return TrainTokenizerResult(
@@ -84,13 +88,19 @@ def run(config: Config, report: Report) -> TrainTokenizerResult:
 
 
 def inputs_hash(config: Config) -> str:
-    """What the tokenizer depends on; the seed too where stories are made up from it."""
+    """What the tokenizer depends on: sources with the sizes and times of their files, options.
+
+    The seed too where stories are made up from it.
+
+    Raises:
+        DataError: a source does not exist.
+    """
     builtin = any(source.path.startswith("builtin:") for source in config.data.sources)
     return sha256_json(
         {
             "format": FORMAT,
             "tokenizer": config.tokenizer.model_dump(mode="json"),
-            "sources": [source.model_dump(mode="json") for source in config.data.sources],
+            "sources": [source_identity(source) for source in config.data.sources],
             "on_bad_row": config.data.on_bad_row,
             "seed": config.seed if builtin else None,
         }
@@ -121,8 +131,6 @@ class _Texts:
         self.measured: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
-        from lilllm.data import read_documents
-
         config, budget = self._config, self._config.tokenizer.train_bytes
         sources = config.data.sources
         sizes = [text_bytes(source) for source in sources]

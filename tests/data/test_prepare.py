@@ -264,6 +264,49 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
     assert (made.skipped_rows, made.empty) == (3, 1)
 
 
+def test_documents_of_rows_have_no_outer_white_space(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", ["  one\n", "two", " \t\n", "\u00a0two "])
+    made = make(tmp_path / "data", source, val_fraction=0)
+    assert documents_of(made.path, "train") == ["one", "two"]
+    assert (made.bytes, made.empty, made.duplicates) == (6, 1, 1)
+
+
+def test_fresh_makes_everything_anew_and_keeps_the_old_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_rows(tmp_path / "a.jsonl", sentences(50))
+    made = make(tmp_path / "data", source, task_bytes=500)
+    old, before = (made.path / "manifest.json").stat().st_ino, hashes(made.path)
+    config = DataConfig(sources=({"path": str(source)},))  # type: ignore[arg-type]
+    module = sys.modules["lilllm.data.prepare"]  # the package has a function of that name
+
+    def fresh() -> Prepared:
+        return prepare(made.path, config, BYTES, 1, 0, silent, 500, 1 << 20, fresh=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "select", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            fresh()
+    assert (made.path / "manifest.json").stat().st_ino == old
+    again = fresh()
+    assert again.mb_per_s, "tasks of an earlier call are not used"
+    assert (made.path / "manifest.json").stat().st_ino != old
+    assert hashes(made.path) == before
+
+
+def test_shards_put_aside_by_a_killed_preparation_come_back(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", sentences(50))
+    made = make(tmp_path / "data", source)
+    before = hashes(made.path)
+    made.path.rename(tmp_path / ".partial-old-data-17")
+    (tmp_path / ".partial-data-17").mkdir()
+    write_rows(source, ["x", "\ud800"])
+    with pytest.raises(DataError, match="surrogate"):
+        make(tmp_path / "data", source)
+    assert hashes(tmp_path / "data") == before
+    assert not list(tmp_path.glob(".partial-*"))
+
+
 def test_two_preparations_of_one_folder_are_refused(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     source = write_rows(tmp_path / "a.jsonl", ["x", "y"])

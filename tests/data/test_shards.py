@@ -7,6 +7,7 @@ import pytest
 
 from lilllm.config.schema import DataConfig
 from lilllm.data import Shards, prepare, verify
+from lilllm.data.shards import FORMAT
 from lilllm.errors import DataError
 from lilllm.events import silent
 from tests.data.byte_encoder import BYTES
@@ -86,6 +87,16 @@ def test_a_damaged_manifest_is_an_error_that_names_it(
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=str(folder)):
         Shards.open(folder, "train")
+    with pytest.raises(DataError, match=str(folder)):
+        verify(folder)
+
+
+def test_shards_of_an_older_format_are_refused_by_name(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": "lilllm-shards-1"}))
+    with pytest.raises(DataError, match=f"format lilllm-shards-1, not {FORMAT}") as caught:
+        Shards.open(folder, "train")
+    assert "data prep" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])

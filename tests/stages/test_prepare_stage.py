@@ -69,6 +69,9 @@ def test_an_up_to_date_folder_is_left_alone(config: Config) -> None:
     prepare.run(config, silent)
     assert manifest.stat().st_ino != before
     assert manifest.read_bytes() == content
+    before = manifest.stat().st_ino
+    assert prepare.run(config, silent, fresh=True).mb_per_s is not None
+    assert manifest.stat().st_ino != before and manifest.read_bytes() == content
 
 
 def test_the_hash_of_the_inputs_knows_what_the_shards_depend_on(config: Config) -> None:

@@ -48,6 +48,19 @@ def test_a_folder_that_is_whole_and_up_to_date(config: Any) -> None:
     assert not train_tokenizer.up_to_date(config())
 
 
+def test_a_file_that_was_edited_makes_the_tokenizer_out_of_date(config: Any) -> None:
+    train_tokenizer.run(config(), silent)
+    manifest = Path("runs/t/tokenizer/manifest.json").read_bytes()
+    before = train_tokenizer.inputs_hash(config())
+    Path("a.txt").write_text(Path("a.txt").read_text().replace("ball", "kite"))
+    assert train_tokenizer.inputs_hash(config()) != before
+    assert not train_tokenizer.up_to_date(config())
+    Path("a.txt").write_text(Path("a.txt").read_text().replace("kite", "ball"))
+    train_tokenizer.run(config(), silent)
+    assert train_tokenizer.up_to_date(config())
+    assert Path("runs/t/tokenizer/manifest.json").read_bytes() == manifest, "no times in it"
+
+
 def test_it_is_a_function_of_its_inputs(config: Any) -> None:
     train_tokenizer.run(config(), silent)
     first = Tokenizer.load(Path("runs/t/tokenizer")).hash
@@ -110,11 +123,13 @@ def test_what_cannot_be_trained(
 
 def test_a_failed_training_leaves_the_old_folder(config: Any) -> None:
     train_tokenizer.run(config(), silent)
+    folder = Path("runs/t/tokenizer")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with Path("b.jsonl").open("a") as file:
         file.write("{broken\n")
     with pytest.raises(DataError, match=r"b\.jsonl"):
         train_tokenizer.run(config(), silent)
-    assert train_tokenizer.up_to_date(config())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_import_writes_a_folder_and_says_what_was_appended(config: Any) -> None:
