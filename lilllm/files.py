@@ -233,6 +233,33 @@ def restore_folders(folder: Path, name: str = "") -> None:
                 raise write_error(path, err) from err
 
 
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Let one process at a time write a folder; a dead process holds nothing.
+
+    Raises:
+        RunError: another process has it.
+    """
+    make_folder(folder.parent)
+    path = folder.with_name(f".lock-{folder.name}")
+    try:
+        file = path.open("w")
+    except OSError as err:
+        raise write_error(path, err) from err
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not on this system: no lock
+            pass
+        except OSError as err:
+            raise RunError(
+                f"{folder}: another process is working on it", "wait for it to finish, or stop it"
+            ) from err
+        yield  # the file stays: removing it would let a third process lock another one
+
+
 def free_bytes(path: Path) -> int:
     """Free space on the disk that holds `path` or its nearest existing parent."""
     while not path.exists():

@@ -5,16 +5,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lilllm.errors import DataError, LilllmError, RunError
+from lilllm.errors import DataError, LilllmError
 from lilllm.files import (
     MANIFEST,
     OLD,
     PARTIAL,
+    lock_folder,
     make_folder,
     read_json,
     remove,
     restore_folders,
-    write_error,
     write_json,
 )
 
@@ -36,7 +36,7 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
         RunError: another process prepares the same, or the folder cannot be written.
     """
     work = folder.with_name(f"{folder.name}.preparing")
-    with _lock(folder):
+    with lock_folder(folder):
         restore_folders(folder.parent, folder.name)
         _refuse_foreign(folder, {MANIFEST, key_name})
         ours = (f"{PARTIAL}{folder.name}", f"{OLD}{folder.name}")
@@ -55,31 +55,6 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
             remove(leftover)
         yield work
         remove(work)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    make_folder(folder.parent)
-    path = folder.with_name(f"{folder.name}.lock")
-    try:
-        file = path.open("w")
-    except OSError as err:
-        raise write_error(path, err) from err
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not on this system: one user, one preparation
-            pass
-        except OSError as err:
-            raise RunError(
-                f"{folder}: another process is preparing it", "wait for it to finish"
-            ) from err
-        try:
-            yield
-        finally:
-            remove(path)
 
 
 def _refuse_foreign(folder: Path, known: set[str]) -> None:

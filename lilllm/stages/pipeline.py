@@ -79,7 +79,7 @@ def stages_of(config: Config) -> list[Stage]:
             Stage(
                 "data",
                 places.data,
-                lambda report, fresh: prepare.run(config, report),
+                lambda report, fresh: prepare.run(config, report, fresh),
                 lambda: prepare.inputs_hash(config),
                 "tokens of " + ", ".join(source.path for source in config.data.sources),
             )

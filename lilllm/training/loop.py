@@ -18,7 +18,7 @@ from lilllm.config.schema import OptimizationConfig
 from lilllm.data.batches import Batch, Windows, sample_rows
 from lilllm.errors import Interrupted, RunError
 from lilllm.events import Note, Report, Sampled, Saved, StepDone, Validated
-from lilllm.files import make_folder, remove_partials, write_atomic
+from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
 from lilllm.model.transformer import Transformer, flops_per_token
 from lilllm.training.hardware import Machine, peak_memory_bytes
 from lilllm.training.metrics import MetricsLog, read_metrics
@@ -94,8 +94,14 @@ def train(run: Run, resume_from: Path | None) -> None:
 
     Raises:
         Interrupted: a signal came; the state is saved.
-        RunError: the loss or the gradient is not finite, memory ran out, or a save failed.
+        RunError: the loss or the gradient is not finite, memory ran out, a save failed, or
+            another process trains in the same folder.
     """
+    with lock_folder(run.folder):
+        _train(run, resume_from)
+
+
+def _train(run: Run, resume_from: Path | None) -> None:
     make_folder(run.folder)
     remove_partials(run.folder)
     run.optimizers = make_optimizers(run.model, run.config, run.machine.dtype)

@@ -310,7 +310,7 @@ def test_shards_put_aside_by_a_killed_preparation_come_back(tmp_path: Path) -> N
 def test_two_preparations_of_one_folder_are_refused(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     source = write_rows(tmp_path / "a.jsonl", ["x", "y"])
-    with (tmp_path / "data.lock").open("w") as file:
+    with (tmp_path / ".lock-data").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="another process"):
             make(tmp_path / "data", source)
