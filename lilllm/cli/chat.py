@@ -59,9 +59,10 @@ def chat(
     def work(report: Report) -> object:
         sampling_options({}, given)  # a wrong one is told before anything is loaded
         from lilllm.stages.chat import Chat
-        from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
+        from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
 
-        loaded = load_checkpoint(find_checkpoint(checkpoint, report, chat=True))
+        folder = find_checkpoint(checkpoint, report, chat=True)
+        loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
         options = sampling_options(loaded.generate.model_dump(), given)
         conversation = Chat(loaded, options, report, seed=seed)
         conversation.greet()

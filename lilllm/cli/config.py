@@ -23,9 +23,7 @@ def show(config: ConfigPath = None, overrides: Overrides = None, json: Json = Fa
         "config show",
         json,
         work,
-        lambda result, out: out.print(
-            dump_yaml(Config.model_validate(result["config"])), markup=False, end=""
-        ),
+        lambda result, out: print(dump_yaml(Config.model_validate(result["config"])), end=""),
     )
 
 
@@ -45,13 +43,21 @@ def check(config: ConfigPath = None, overrides: Overrides = None, json: Json = F
 
 
 @app.command()
-def schema() -> None:
+def schema(json: Json = False) -> None:
     """Print the JSON Schema of a config: every key, its unit, effect and default.
+
+    With --json it is the key `json_schema` of the result.
 
     Example: lilllm config schema > lilllm.schema.json
     """
-    import json
+    from json import dumps
 
+    from lilllm.cli.render import run_command
     from lilllm.config import Config
 
-    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+    run_command(
+        "config schema",
+        json,
+        lambda report: {"json_schema": Config.model_json_schema()},
+        lambda result, out: print(dumps(result["json_schema"], indent=2)),
+    )

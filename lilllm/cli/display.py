@@ -22,7 +22,13 @@ def console(stderr: bool = False) -> Console:
     """A rich console for stdout or stderr that never wraps a piped line."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else 10_000
-    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty())
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        emoji=False,  # `:cat:` in a text stays what it is
+        width=width,
+        soft_wrap=not stream.isatty(),
+    )
 
 
 class Display:

@@ -16,7 +16,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="[CONFIG|CHECKPOINT]",
-            help="A config or a checkpoint folder; none: the newest checkpoint under runs/.",
+            help="A config or a checkpoint folder; none: the newest checkpoint under runs/, "
+            "or the newest of the run that name=... says.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -37,17 +38,30 @@ def evaluate(
     from lilllm.events import Report
 
     def work(report: Report) -> object:
-        is_config = target is not None and target.suffix in {".yaml", ".yml"}
-        settings = read_config(target, overrides) if is_config or overrides else None
-        if settings is not None and is_config and not text and split is None:
+        from lilllm.config import layout
+        from lilllm.config.load import is_config_file
+
+        place, changes = target, list(overrides or [])
+        if place is not None and "=" in str(place) and not place.exists():
+            place, changes = None, [str(place), *changes]
+        config = place if place is not None and is_config_file(place) else None
+        settings = read_config(config, changes)  # wrong ones are told before anything is loaded
+        if config is not None and not text and split is None:
             from lilllm.stages.pipeline import build
 
             return build(settings, report, "eval", not no_build)["eval"]
         from lilllm.stages.evaluate import run_checkpoint
         from lilllm.stages.find_checkpoint import find_checkpoint
 
-        checkpoint = find_checkpoint(target, report)
-        return run_checkpoint(checkpoint, report, config=settings, texts=text or (), split=split)
+        if config is not None:
+            checkpoint = find_checkpoint(settings, report)
+            return run_checkpoint(
+                checkpoint, report, config=settings, texts=text or (), split=split
+            )
+        if place is None and any(change.startswith("name=") for change in changes):
+            place = layout(settings).root
+        checkpoint = find_checkpoint(place, report)
+        return run_checkpoint(checkpoint, report, overrides=changes, texts=text or (), split=split)
 
     run_command("eval", json, work, _show)
 

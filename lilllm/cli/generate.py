@@ -66,10 +66,11 @@ def generate(
     def work(report: Report) -> object:
         sampling_options({}, given)  # a wrong one is told before anything is loaded
         from lilllm.stages import generate as stage
-        from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
+        from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
 
         files = [stage.read_prompt(prompt_file)] if prompt_file else []
-        loaded = load_checkpoint(find_checkpoint(checkpoint, report))
+        folder = find_checkpoint(checkpoint, report)
+        loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
         options = sampling_options(loaded.generate.model_dump(), given)
         writer = None if json else _Writer(prompts, samples)

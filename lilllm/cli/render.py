@@ -5,10 +5,14 @@ stdout carries the result (or, with `--json`, exactly one JSON object); stderr c
 
 import dataclasses
 import json
+import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
 
 from lilllm import __version__
 from lilllm.errors import LilllmError
@@ -39,48 +43,76 @@ def run_command(
     with Display() as display:
         try:
             result = work(display)
+            display.close()
+            if json_output:
+                print_json({"command": name, "version": __version__, **plain(result)})
+            elif show is not None:
+                show(result, console())
+            else:
+                show_fields(plain(result))
+            sys.stdout.flush()
         except LilllmError as err:
             display.close()
             _fail(err.message, err.hint, err.exit_code, json_output, err)
-        except KeyboardInterrupt as err:
+        except (KeyboardInterrupt, typer.Abort) as err:
             display.close()
             _fail("interrupted", "run the same command again to continue", 130, json_output, err)
         except BrokenPipeError:  # the reader of our stdout went away, as `| head` does
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives until exit
+            _discard_stdout()
             sys.exit(0)
         except Exception as err:
             display.close()
             message = f"internal error: {type(err).__name__}: {err}"
             _fail(message, "LILLLM_DEBUG=1 shows where; please report it", 1, json_output, err)
-    if json_output:
-        print_json({"command": name, "version": __version__, **plain(result)})
-    elif show is not None:
-        show(result, console())
-    else:
-        show_fields(plain(result))
 
 
 def plain(value: Any) -> Any:
-    """A result as JSON values: dataclasses become mappings, paths strings, absent figures go."""
+    """A result as JSON values, whatever it holds.
+
+    Dataclasses become mappings, and what does not apply is left out of them: None, and figures
+    that are not finite, which are null in a list. Bytes and text that are not valid Unicode
+    keep their bytes as escapes; arrays become lists, and dates and all else what `str` says.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {key: plain(item) for key, item in fields.items() if _applies(item)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items() if _applies(item)}
-    if isinstance(value, list | tuple):
+        return {plain(str(key)): plain(item) for key, item in value.items() if _applies(item)}
+    if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value
+        return plain(os.fspath(value))
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):  # bool is one
+        return value
+    if hasattr(value, "tolist"):  # arrays and numbers of numpy, tensors
+        return plain(value.tolist())
+    return plain(str(value))
 
 
 def _applies(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and value != value)
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print the one machine-readable object of a command on stdout."""
-    print(json.dumps({"schema": 1, **fields}, ensure_ascii=False, allow_nan=False))
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps({"schema": 1, **fields}, ensure_ascii=not unicode, allow_nan=False))
+
+
+def print_json_error(message: str, hint: str, exit_code: int) -> None:
+    """Print the one machine-readable object of a command that failed."""
+    error = {"message": message, "hint": hint, "exit_code": exit_code}
+    try:
+        print_json({"error": plain(error)})
+    except BrokenPipeError:
+        _discard_stdout()
+    _flush_stdout()
 
 
 def show_fields(fields: Mapping[str, Any], indent: str = "") -> None:
@@ -105,11 +137,24 @@ def show_number(value: Any) -> str:
 
 def _fail(message: str, hint: str, exit_code: int, json_output: bool, err: BaseException) -> None:
     if os.environ.get("LILLLM_DEBUG"):
-        raise err
+        traceback.print_exception(err)
     if json_output:
-        print_json({"error": {"message": message, "hint": hint, "exit_code": exit_code}})
+        print_json_error(message, hint, exit_code)
     print(f"lilllm: error: {message}", file=sys.stderr)
     if hint:
         print(f"lilllm: hint: {hint}", file=sys.stderr)
-    sys.stdout.flush()
+    _flush_stdout()
     sys.exit(exit_code)
+
+
+def _flush_stdout() -> None:
+    """Write out what is there, whether or not somebody still reads it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    """Nobody reads stdout any more; Python would complain about it when it ends."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives until exit

@@ -142,9 +142,7 @@ def decode(
             )
         return {"text": loaded.decode(ids, skip_special=False)}
 
-    run_command(
-        "tokenizer decode", json, work, lambda result, out: out.print(result["text"], markup=False)
-    )
+    run_command("tokenizer decode", json, work, lambda result, out: print(result["text"]))
 
 
 def _load(folder: Path | None) -> "Tokenizer":
@@ -158,13 +156,15 @@ def _show_pieces(result: dict[str, object], out: "Console") -> None:
     ids, pieces = result["ids"], result["pieces"]
     assert isinstance(ids, list) and isinstance(pieces, list)
     for id, piece in zip(ids, pieces, strict=True):
-        out.print(f"{id:>7}  {piece!r}", markup=False, highlight=False)
+        print(f"{id:>7}  {piece!r}")
 
 
 def _show_report(result: "ReportTokenizerResult", out: "Console") -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{result.text}: {result.bytes:,} bytes, {result.words:,} words")
+    title = Text(f"{result.text}: {result.bytes:,} bytes, {result.words:,} words")
+    table = Table(title=title)
     table.add_column("")
     for folder in result.tokenizers:
         table.add_column(folder, justify="right", overflow="fold")

@@ -70,6 +70,23 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     return build_config(tree, origin)
 
 
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A config with overrides (`a.b=value`) over it.
+
+    Raises:
+        ConfigError: an override cannot be read, or its key or value is wrong.
+    """
+    tree = config.model_dump(mode="json")
+    for override in overrides:
+        _apply_override(tree, override)
+    return build_config(tree, "command line")
+
+
+def is_config_file(path: Path) -> bool:
+    """Whether a path that may name a config or a folder names a config, even a missing one."""
+    return path.is_file() or (path.suffix in {".yaml", ".yml"} and not path.is_dir())
+
+
 def read_tree(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, unchecked."""
     try:
@@ -147,7 +164,10 @@ def _explain(error: Any, origin: str, tree: dict[str, Any]) -> str:
         return f"{origin}: {key}: unknown key{suggestion}"
     if error["type"] == "value_error":  # a check over several keys starts with the key's name
         return f"{origin}: {key}.{message}" if location else f"{origin}: {message}"
-    value = repr(error["input"])
+    try:
+        value = repr(error["input"])
+    except ValueError:  # Python refuses to write an integer of thousands of digits
+        value = "a number that long"
     if len(value) > 80:
         value = value[:77] + "..."
     return f"{origin}: {key}: {message[:1].lower()}{message[1:]}, not {value}"

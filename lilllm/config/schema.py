@@ -5,6 +5,7 @@ This file only declares and checks. Reading YAML and overrides is `load.py`, fol
 `layout.py`, and nothing here imports torch.
 """
 
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -12,16 +13,22 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(ge=0, lt=1)]
+# Upper bounds leave room to add and double inside 64 bits, and far more than any machine holds.
+Count = Annotated[int, Field(gt=0, lt=2**62)]
+CountFromZero = Annotated[int, Field(ge=0, lt=2**62)]
+Size = Annotated[int, Field(gt=0, lt=2**31)]
+Workers = Annotated[int, Field(gt=0, le=4096)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Repeats = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
 class Section(BaseModel):
@@ -48,10 +55,10 @@ class SourceConfig(Section):
     """Split of a hub dataset."""
     separator: str = "<|endoftext|>"
     """Line that separates documents in a .txt file; empty: the whole file is one document."""
-    weight: PositiveFloat = 1.0
+    weight: Repeats = 1.0
     """How often each of its documents is seen relative to the others: 2 means twice, 0.5 means
     that a fixed half of them is kept, chosen by a hash of the document."""
-    documents: PositiveInt | None = None
+    documents: Count | None = None
     """At most this many documents; for `builtin:` sources how many are generated."""
 
 
@@ -62,7 +69,7 @@ class TokenizerConfig(Section):
     """Folder of a tokenizer to use instead of training one."""
     vocab_size: Annotated[int, Field(ge=273, le=1_000_000)] = 8192
     """Tokens in the vocabulary, 16 special tokens and 256 bytes included."""
-    train_bytes: PositiveInt = 100_000_000
+    train_bytes: Count = 100_000_000
     """At most this many bytes of text are used for training it."""
 
 
@@ -81,7 +88,7 @@ class DataConfig(Section):
     """Drop documents that are byte for byte equal to an earlier one."""
     on_bad_row: Literal["refuse", "skip"] = "refuse"
     """What to do with a row that cannot be read: stop and name it, or count and skip it."""
-    processes: PositiveInt | Literal["auto"] = "auto"
+    processes: Workers | Literal["auto"] = "auto"
     """Processes that tokenize; auto: one per core."""
 
     @field_validator("sources", "val_sources", mode="before")
@@ -97,19 +104,19 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The transformer: grouped-query attention, rotary positions, RMSNorm, SwiGLU."""
 
-    d_model: PositiveInt = 512
+    d_model: Size = 512
     """Width of the residual stream."""
-    n_layers: PositiveInt = 12
+    n_layers: Size = 12
     """Transformer blocks."""
-    n_heads: PositiveInt = 16
+    n_heads: Size = 16
     """Query heads; must divide `d_model` into an even head width."""
-    n_kv_heads: PositiveInt = 8
+    n_kv_heads: Size = 8
     """Key/value heads; must divide `n_heads`."""
-    d_ff: PositiveInt = 1376
+    d_ff: Size = 1376
     """Width inside the feed-forward network."""
-    max_seq_len: PositiveInt = 512
+    max_seq_len: Size = 512
     """Context length in tokens."""
-    vocab_size: PositiveInt | None = None
+    vocab_size: Size | None = None
     """Rows of the embedding; by default the tokenizer's vocabulary, and never less."""
     rope_theta: PositiveFloat = 10_000.0
     """Base of the rotary frequencies."""
@@ -146,9 +153,9 @@ class ModelConfig(Section):
 class OptimizationConfig(Section):
     """Keys that pretraining and every finetuning step share."""
 
-    batch_tokens: PositiveInt = 32_768
+    batch_tokens: Count = 32_768
     """Tokens per optimizer step, over all processes: a multiple of the context length."""
-    micro_batch_size: PositiveInt = 8
+    micro_batch_size: Size = 8
     """Sequences per forward pass; must divide the sequences of a step."""
     lr: PositiveFloat = 3e-4
     """Peak learning rate of AdamW, reached after `warmup_steps` optimizer steps."""
@@ -160,7 +167,7 @@ class OptimizationConfig(Section):
     """Decay of AdamW's first moment."""
     beta2: OpenFraction = 0.95
     """Decay of AdamW's second moment."""
-    warmup_steps: NonNegativeInt = 100
+    warmup_steps: CountFromZero = 100
     """Optimizer steps of linear warmup."""
     schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     """Decay after warmup; wsd holds the peak and decays over the last `decay_fraction`."""
@@ -172,15 +179,15 @@ class OptimizationConfig(Section):
     """Decoupled weight decay on matrices; embeddings and norms have none."""
     grad_clip: NonNegativeFloat = 1.0
     """Largest gradient norm; 0 does not clip."""
-    log_every: PositiveInt = 10
+    log_every: Count = 10
     """Steps between lines of metrics."""
-    eval_every: NonNegativeInt = 500
+    eval_every: CountFromZero = 500
     """Steps between validation passes; 0: only after the last step."""
-    eval_tokens: PositiveInt = 200_000
+    eval_tokens: Count = 200_000
     """Validation tokens of such a pass, at most."""
-    save_every: PositiveInt = 500
+    save_every: Count = 500
     """Steps between checkpoints; the last step is always saved."""
-    keep_last: PositiveInt = 2
+    keep_last: Count = 2
     """Checkpoints kept besides the best one."""
     compile: bool | Literal["auto"] = "auto"
     """torch.compile; auto: on a GPU, or on a CPU when the run is long enough to pay for it."""
@@ -189,14 +196,14 @@ class OptimizationConfig(Section):
 class PretrainConfig(OptimizationConfig):
     """Next-token prediction on the prepared data."""
 
-    max_tokens: PositiveInt | None = None
+    max_tokens: Count | None = None
     """Tokens to train on; rounded up to whole steps. Either this or `max_steps`."""
-    max_steps: PositiveInt | None = None
+    max_steps: Count | None = None
     """Optimizer steps to take. Either this or `max_tokens`."""
     packing: Literal["best_fit", "stream"] = "best_fit"
     """best_fit: whole documents fill each sample, which starts at a document's start;
     stream: samples are consecutive cuts of all text."""
-    sample_every: NonNegativeInt = 0
+    sample_every: CountFromZero = 0
     """Steps between sample texts; 0: none."""
     sample_prompts: tuple[str, ...] = ("Once upon a time",)
     """What the sample texts continue."""
@@ -226,9 +233,9 @@ class FinetuneConfig(OptimizationConfig):
     """Rows with `messages`, `prompt`/`completion` or alpaca's `instruction`/`input`/`output`."""
     val_fraction: OpenFraction = 0.01
     """Share of rows held out for validation, chosen by a hash of the row."""
-    epochs: PositiveFloat = 1.0
+    epochs: Repeats = 1.0
     """Passes over the rows; ignored when `max_steps` is given."""
-    max_steps: PositiveInt | None = None
+    max_steps: Count | None = None
     """Optimizer steps to take."""
     too_long: Literal["refuse", "drop"] = "drop"
     """Rows longer than the context: stop and name one, or count and drop them."""
@@ -246,9 +253,9 @@ class EvalConfig(Section):
 
     sources: tuple[SourceConfig, ...] = ()
     """Texts to score; by default the validation split of the run."""
-    max_documents: PositiveInt | None = None
+    max_documents: Count | None = None
     """Documents to score at most."""
-    batch_tokens: PositiveInt = 16_384
+    batch_tokens: Count = 16_384
     """Tokens per forward pass."""
 
     @field_validator("sources", mode="before")
@@ -260,11 +267,11 @@ class EvalConfig(Section):
 class GenerateConfig(Section):
     """How text is sampled; also saved as the checkpoint's `generation_config.json`."""
 
-    max_new_tokens: PositiveInt = 256
+    max_new_tokens: Count = 256
     """Tokens to generate at most."""
     temperature: NonNegativeFloat = 0.8
     """Softmax temperature; 0 takes the most likely token."""
-    top_k: NonNegativeInt = 0
+    top_k: CountFromZero = 0
     """Keep only this many most likely tokens; 0: all."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Keep the smallest set of tokens with at least this probability (nucleus sampling)."""
@@ -290,23 +297,30 @@ class Config(Section):
 
     name: Name = "model"
     """Name of the run; everything lands in `runs/<name>/`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of initialisation, data order and sampling."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto: cuda, then mps, then cpu."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of matrix products; auto: bf16 where the hardware is fast at it."""
-    threads: PositiveInt | Literal["auto"] = "auto"
+    threads: Workers | Literal["auto"] = "auto"
     """CPU threads per process; auto: torch's choice, stored with the run."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
-    finetune: dict[Name, FinetuneConfig] = {}
-    """Named finetuning steps, in order."""
+    finetune: dict[StepName, FinetuneConfig] = {}
+    """Named finetuning steps, in order; no dots in a name, as in `finetune.<name>.lr=1e-4`."""
     eval: EvalConfig = EvalConfig()
     generate: GenerateConfig = GenerateConfig()
     serve: ServeConfig = ServeConfig()
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: object) -> object:
+        """YAML reads `2024` as a number and `2024-05-01` as a date."""
+        readable = isinstance(value, int | float | date) and not isinstance(value, bool | datetime)
+        return str(value) if readable else value
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lilllm.config.schema import GenerateConfig
-from lilllm.errors import ConfigError
+from lilllm.errors import ConfigError, LilllmError
 from lilllm.events import Caution, Note, Report
 from lilllm.files import write_json
 from lilllm.inference import Sample
@@ -65,6 +65,7 @@ class Chat:
 
         Raises:
             ConfigError: the message alone does not fit into the context.
+            DataError: the chat template cannot render it. In both cases it is not kept.
         """
         self.turns.append({"role": "user", "content": whole(text)})
         heard: list[str] = []
@@ -76,7 +77,7 @@ class Chat:
 
         try:
             ids = self._prompt()
-        except ConfigError:
+        except LilllmError:
             self.turns.pop()
             raise
         try:

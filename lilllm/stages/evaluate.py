@@ -10,7 +10,8 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from lilllm.config import Config, layout
+from lilllm.config import Config, layout, load_config
+from lilllm.config.load import override_config
 from lilllm.config.schema import EvalConfig, SourceConfig
 from lilllm.data.shards import Shards
 from lilllm.errors import DataError
@@ -52,6 +53,7 @@ def run_checkpoint(
     report: Report,
     *,
     config: Config | None = None,
+    overrides: Sequence[str] = (),
     texts: Sequence[str] = (),
     split: str | None = None,
 ) -> EvalResult:
@@ -61,23 +63,27 @@ def run_checkpoint(
         checkpoint: a verified folder.
         report: is told how far it is.
         config: whose `eval` section and data to use; by default those of the checkpoint's run.
+        overrides: `key=value` over the config of the checkpoint's run; not with `config`.
         texts: files (or other source paths) to score instead.
         split: `val` or `train` of the prepared data; by default `eval.sources`, else `val`.
 
     Raises:
         CheckpointError: it cannot be read.
+        ConfigError: an override is wrong.
         DataError: the texts are missing, damaged or empty.
     """
-    device = "auto" if config is None else config.device
-    loaded = load_checkpoint(checkpoint, device=device)
-    config = config or loaded.config
+    assert config is None or not overrides
+    given = config or load_config(None, overrides)
+    loaded = load_checkpoint(checkpoint, device=given.device)
     sources = tuple(SourceConfig(path=path) for path in texts)
-    if config is None and not sources:
+    if config is None and loaded.config is not None:
+        config = override_config(loaded.config, overrides)
+    elif config is None and not (sources or given.eval.sources or given.data.path):
         raise DataError(
             f"{checkpoint}: an imported model has no prepared data of its own",
             "name a text file to score, for example --text story.txt",
         )
-    config = config or Config()
+    config = config or given
     if not sources and split is None:
         sources = config.eval.sources
     if sources:

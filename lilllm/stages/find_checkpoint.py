@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from lilllm.config import Config, Layout, layout, load_config
 from lilllm.config.layout import RUNS
+from lilllm.config.load import is_config_file
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError
 from lilllm.events import Caution, Note, Report
@@ -62,12 +63,13 @@ class Loaded:
         return self.tokenizer.end_id if bos is None else bos
 
 
-def find_checkpoint(target: Path | None, report: Report, *, chat: bool = False) -> Path:
+def find_checkpoint(target: Path | Config | None, report: Report, *, chat: bool = False) -> Path:
     """The checkpoint folder that `target` means, verified.
 
     Args:
-        target: a checkpoint folder, a stage folder (its `latest`), a run folder or a config
-            (the last finetuning step, else pretraining), or None for the newest under `runs/`.
+        target: a checkpoint folder, a stage folder (its `latest`), a run folder or a config,
+            read or by its path (the last finetuning step, else pretraining), or None for the
+            newest under `runs/`.
         report: is told which one was taken, and what was wrong with those passed over.
         chat: prefer finetuned checkpoints to newer base models when searching.
 
@@ -75,7 +77,7 @@ def find_checkpoint(target: Path | None, report: Report, *, chat: bool = False) 
         CheckpointError: there is none, or the named one is damaged.
         ConfigError: the config cannot be read.
     """
-    if target is not None and is_checkpoint(target):
+    if isinstance(target, Path) and is_checkpoint(target):
         verify(target, report)
         return target
     if target is None:
@@ -83,6 +85,10 @@ def find_checkpoint(target: Path | None, report: Report, *, chat: bool = False) 
         if chat:  # sorting is stable: still the newest first among equals
             candidates.sort(key=lambda folder: "finetune" not in folder.parts)
         missing = CheckpointError(f"no checkpoint anywhere under {RUNS}/", MAKE_ONE)
+    elif isinstance(target, Config):
+        candidates, root = _of_config(target)
+        hint = "`lilllm pretrain` with the same config makes one"
+        missing = CheckpointError(f"the run {root} has no checkpoint", hint)
     else:
         candidates, missing = _within(target)
     for folder in candidates:
@@ -94,8 +100,15 @@ def find_checkpoint(target: Path | None, report: Report, *, chat: bool = False) 
     raise missing
 
 
-def load_checkpoint(folder: Path, *, device: str = "auto") -> Loaded:
+def load_checkpoint(
+    folder: Path, *, device: str = "auto", generate: GenerateConfig | None = None
+) -> Loaded:
     """Open a checkpoint folder that `find_checkpoint` returned, ours or a foreign one.
+
+    Args:
+        folder: a verified checkpoint folder.
+        device: as in a config.
+        generate: sampling defaults to use instead of those stored in the folder.
 
     Raises:
         CheckpointError: the model or tokenizer cannot be read, or they do not fit each other.
@@ -111,26 +124,33 @@ def load_checkpoint(folder: Path, *, device: str = "auto") -> Loaded:
         )
     record = _record(folder)
     config = _config_of(record)
+    stored = (config or Config()).generate.model_copy(update=load_generation(folder))
     return Loaded(
         folder=folder,
         model=model,
         tokenizer=tokenizer,
         config=config,
-        generate=(config or Config()).generate.model_copy(update=load_generation(folder)),
+        generate=generate or stored,
         stop_ids=tokenizer.stop_ids | load_stop_ids(folder),
         chat_trained="base" in record if record else tokenizer.chat_template is not None,
     )
 
 
+def named_generate(target: Path | None) -> GenerateConfig | None:
+    """The sampling options of a config that was named by its path; None for anything else.
+
+    Raises:
+        ConfigError: the config cannot be read.
+    """
+    return load_config(target).generate if target is not None and is_config_file(target) else None
+
+
 def _within(target: Path) -> tuple[list[Path], CheckpointError]:
-    """Checkpoints that a config, stage folder or run folder may mean, best first."""
-    if target.suffix in {".yaml", ".yml"} and not target.is_dir():
-        config = load_config(target)
-        places = layout(config)
-        stages = [places.finetune(name) for name in reversed(config.finetune)]
+    """Checkpoints that a config file, stage folder or run folder may mean, best first."""
+    if is_config_file(target):
+        found, root = _of_config(load_config(target))
         command = f"`lilllm pretrain {target}` makes one"
-        found = _first_stage([*stages, places.pretrain])
-        return found, CheckpointError(f"{target}: its run {places.root} has no checkpoint", command)
+        return found, CheckpointError(f"{target}: its run {root} has no checkpoint", command)
     if not target.is_dir():
         return [], CheckpointError(f"{target}: no such checkpoint, folder or config", _known())
     if found := _steps(target):
@@ -141,6 +161,13 @@ def _within(target: Path) -> tuple[list[Path], CheckpointError]:
     if not found and (target / "config.json").is_file():
         verify(target, lambda event: None)  # says what is missing of a model folder
     return found, CheckpointError(f"{target}: no checkpoint in it", _known())
+
+
+def _of_config(config: Config) -> tuple[list[Path], Path]:
+    """Checkpoints of the run of a config, best first, and its run folder."""
+    places = layout(config)
+    stages = [places.finetune(name) for name in reversed(config.finetune)]
+    return _first_stage([*stages, places.pretrain]), places.root
 
 
 def _first_stage(stages: Sequence[Path]) -> list[Path]:

@@ -1,6 +1,7 @@
 """`lilllm chat` fed from a pipe."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,14 @@ def test_a_base_model_continues_text_and_says_so() -> None:
 def test_mistakes_have_their_exit_codes() -> None:
     assert "no such checkpoint" in run("chat", "nowhere", code=4).stderr
     assert "generate.top_p" in run("chat", "--top-p", 2, code=2).stderr
+
+
+def test_a_template_that_refuses_a_message_does_not_keep_it() -> None:
+    template = CHAT / "chat_template.jinja"
+    text = "{% if 'bad' in messages[-1].content %}{{ raise_exception('refused') }}{% endif %}"
+    template.write_text(text + template.read_text())
+    ours = shutil.ignore_patterns("manifest.json", "lilllm.yaml")
+    shutil.copytree(CHAT, "foreign", ignore=ours)
+    result = run_json("chat", "foreign", typed="bad\nhello\n")
+    assert [message["content"] for message in result["messages"]][:1] == ["hello"]
+    assert "refused" in run("chat", "foreign", typed="bad\n").stderr

@@ -59,6 +59,15 @@ def test_a_prompt_file_and_a_config_are_accepted() -> None:
     assert sample["prompt"] == "A dog"
 
 
+def test_the_options_of_a_config_that_was_edited_after_training_count() -> None:
+    options = {"max_new_tokens": 3, "temperature": 0, "prompts": ["A dog"]}
+    config = write_config(Path("tiny.yaml"), generate=options)
+    sample = run_json("generate", config)["samples"][0]
+    assert sample["prompt"] == "A dog" and sample["new_tokens"] <= 3
+    assert run_json("generate", "runs/tiny")["samples"][0]["prompt"] == "The cat"
+    assert run_json("generate", config, "--max-new-tokens", 1)["samples"][0]["new_tokens"] == 1
+
+
 def test_a_stop_string_ends_the_text() -> None:
     text = run_json("generate", "-p", "The cat", "--seed", 1)["samples"][0]["text"]
     stop = text[3:5]

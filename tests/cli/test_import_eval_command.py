@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cli.small_app import run, run_json
-from tests.stages.tiny_run import write_checkpoint
+from tests.stages.tiny_run import CONFIG, TEXTS, write_checkpoint, write_config
 
 torch.set_num_threads(1)
 
@@ -78,3 +78,29 @@ def test_texts_and_checkpoints_that_are_not_there_have_their_exit_codes() -> Non
     write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
     assert "none.txt" in run("eval", "--text", "none.txt", code=3).stderr
     assert "runs/tiny/data" in run("eval", code=3).stderr
+
+
+def test_overrides_choose_the_run_and_change_how_it_is_scored() -> None:
+    Path("a.txt").write_text("\n\n".join(dict.fromkeys(TEXTS)), encoding="utf-8")
+    mine = write_checkpoint(Path("runs/mine/pretrain/step-00000001"))
+    write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))  # the newest, and the file's
+    config = write_config(Path("tiny.yaml"))
+    assert CONFIG["name"] == "tiny"
+    for first in ((config, "name=mine"), ("name=mine",)):
+        fields = run_json("eval", *first, "--text", "a.txt")
+        assert fields["checkpoint"] == str(mine)
+    assert run_json("eval", "--text", "a.txt")["checkpoint"].startswith("runs/tiny/")
+    assert "runs/gone" in run("eval", "name=gone", "--text", "a.txt", code=4).stderr
+    assert "runs/gone" in run("eval", config, "name=gone", "--text", "a.txt", code=4).stderr
+    assert "eval.max_docs" in run("eval", mine, "eval.max_docs=3", code=2).stderr
+
+
+def test_overrides_go_over_the_config_of_a_checkpoint() -> None:
+    mine = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+    Path("a.jsonl").write_text('{"text": "The cat."}\n{"text": "A dog."}\n', encoding="utf-8")
+    sources = "eval.sources=[a.jsonl]"
+    for place in (mine, Path("runs/tiny")):
+        scored = run_json("eval", place, sources, "eval.max_documents=1", "device=cpu")
+        assert scored["tasks"]["bpb"]["documents"] == 1
+    assert run_json("eval", sources)["tasks"]["bpb"]["documents"] == 2
+    assert "runs/tiny/data" in run("eval", mine, "eval.max_documents=1", code=3).stderr

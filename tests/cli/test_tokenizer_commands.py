@@ -71,6 +71,13 @@ def test_encode_and_decode_are_inverse(call: Call, place: Path) -> None:
     assert "' red'" in shown
 
 
+def test_text_is_shown_as_it_is(call: Call) -> None:
+    text = "a\t:cat: [bold]b[/bold]"
+    ids = call_json(call, "encode", text)["ids"]
+    assert isinstance(ids, list)
+    assert call("decode", *map(str, ids)).stdout == text + "\n"
+
+
 def test_report_shows_a_table(call: Call, place: Path) -> None:
     result = call_json(call, "report", "runs/t/tokenizer", "--text", "text.txt")
     tokenizers = result["tokenizers"]

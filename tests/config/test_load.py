@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from lilllm.config import Config, dump_yaml, load_config
+from lilllm.config.load import override_config
 from lilllm.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -51,10 +52,39 @@ def test_numbers_in_yaml_are_numbers(text: str, value: float) -> None:
         ("seed=[1]", "seed: "),
         ("name=../x", "name: "),
         ("tokenizer.vocab_size=100", "tokenizer.vocab_size: "),
+        (f"seed={10**20}", "seed: "),
+        (f"seed={2**63}", "seed: "),
+        (f"seed=0x{'f' * 5000}", "seed: "),
+        ("threads=5000", "threads: "),
+        (f"threads={2**63}", "threads: "),
+        (f"pretrain.max_tokens={2**62}", "pretrain.max_tokens: "),
+        (f"model.d_model={2**31}", "model.d_model: "),
+        ("finetune.chat.epochs=1e300", "finetune.chat.epochs: "),
+        ("finetune={chat.v2: {}}", "finetune.chat.v2"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_dotted_key(override: str, said: str) -> None:
     assert said in problem(override)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("2024", "2024"), ("1.5", "1.5"), ("2024-05-01", "2024-05-01")]
+)
+def test_a_name_may_look_like_a_number(text: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: {text}\n")
+    config = load_config(path)
+    assert config.name == name
+    path.write_text(dump_yaml(config))
+    assert load_config(path) == config
+    assert "name: " in problem("name=true")
+
+
+def test_overrides_go_over_a_config_too() -> None:
+    config = override_config(load_config(None, ["name=a", "seed=1"]), ["seed=2"])
+    assert (config.name, config.seed) == ("a", 2)
+    with pytest.raises(ConfigError, match="seed"):
+        override_config(config, ["seed=x"])
 
 
 def test_all_errors_are_told_at_once() -> None:
