@@ -9,14 +9,31 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lilllm import __version__
 from lilllm.cli import chat as chat_command
 from lilllm.cli import config, data, eval, finetune, generate, pretrain, run, runs, tokenizer
 from lilllm.cli import import_ as import_command
 
+
+class Group(TyperGroup):
+    """A group of commands whose own `--help` is False when it is not given.
+
+    With typer's None for it, typer imports pydantic to make a bool of it.
+    """
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option, with its default."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
 app = typer.Typer(
     name="lilllm",
+    cls=Group,
     help="Raise a little language model: tokenizer, data, pretraining, finetuning, evaluation, "
     "generation.",
     no_args_is_help=True,
@@ -51,16 +68,16 @@ def root(
 
 
 app.command("run")(run.run)
-app.add_typer(tokenizer.app, name="tokenizer")
-app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer", cls=Group)
+app.add_typer(data.app, name="data", cls=Group)
 app.command("pretrain")(pretrain.pretrain)
 app.command("finetune")(finetune.finetune)
 app.command("eval")(eval.evaluate)
 app.command("generate")(generate.generate)
 app.command("chat")(chat_command.chat)
 app.command("import")(import_command.import_model)
-app.add_typer(config.app, name="config")
-app.add_typer(runs.app, name="runs")
+app.add_typer(config.app, name="config", cls=Group)
+app.add_typer(runs.app, name="runs", cls=Group)
 
 
 def main() -> None:
