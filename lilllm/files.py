@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lilllm.errors import LilllmError, RunError
 
@@ -243,21 +243,37 @@ def lock_folder(folder: Path) -> Iterator[None]:
     make_folder(folder.parent)
     path = folder.with_name(f".lock-{folder.name}")
     try:
-        file = path.open("w")
+        file = _locked_file(path)
+    except BlockingIOError as err:
+        raise RunError(
+            f"{folder}: another process is working on it", "wait for it to finish, or stop it"
+        ) from err
     except OSError as err:
         raise write_error(path, err) from err
     with file:
         try:
+            yield
+        finally:
+            remove(path)
+
+
+def _locked_file(path: Path) -> IO[bytes]:
+    while True:
+        file = path.open("wb")
+        try:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
         except ImportError:  # not on this system: no lock
+            return file
+        except FileNotFoundError:
             pass
-        except OSError as err:
-            raise RunError(
-                f"{folder}: another process is working on it", "wait for it to finish, or stop it"
-            ) from err
-        yield  # the file stays: removing it would let a third process lock another one
+        except OSError:
+            file.close()
+            raise
+        file.close()  # its last owner removed it meanwhile: lock the one that is there now
 
 
 def free_bytes(path: Path) -> int:

@@ -234,7 +234,7 @@ def test_instruction_rows_are_chats_of_two_and_mostly_ask_for_three_words() -> N
         elif s.text not in (assistant["content"], user["content"].partition("\n\n")[2]):
             greeted += 1
     assert asked >= 0.4 * len(rows)
-    assert 0 < greeted <= 0.05 * len(rows)
+    assert 0.25 * len(rows) <= greeted <= 0.4 * len(rows), "short rows: sentences, small talk"
 
 
 def test_classification_and_summary_rows_carry_the_facts() -> None:
