@@ -100,7 +100,8 @@ class Display:
 
     def _progress(self, event: events.Progress) -> None:
         rate = f"{event.rate:,.1f} {event.rate_unit}" if event.rate_unit else ""
-        parts = [f"{event.done:,.4g} {event.unit}", rate]
+        done = f"{event.done:,.0f}" if event.done >= 100 else f"{event.done:.3g}"
+        parts = [f"{done} {event.unit}", rate]
         if event.rate and event.total > event.done:
             parts.append(f"{duration((event.total - event.done) / event.rate)} left")
         self._bar(event.stage, event.done, event.total, "  ".join(filter(None, parts)))
