@@ -74,7 +74,7 @@ def test_the_39m_config_takes_its_first_steps_on_built_in_stories(
     done = result(
         lilllm(
             *("pretrain", str(ROOT / "configs/39m.yaml"), "data.sources=[builtin:stories]"),
-            *("pretrain.max_steps=20", "pretrain.batch_tokens=2048", "pretrain.warmup_steps=5"),
+            *("pretrain.max_tokens=40960", "pretrain.batch_tokens=2048", "pretrain.warmup_steps=5"),
             *("pretrain.micro_batch_size=4", "pretrain.log_every=1", "pretrain.eval_tokens=4096"),
             *("eval.max_documents=20", "--json"),
         )
@@ -83,4 +83,5 @@ def test_the_39m_config_takes_its_first_steps_on_built_in_stories(
     losses = [event["loss"] for event in map(json.loads, lines) if event["event"] == "step"]
     assert len(losses) == 20
     assert losses[-1] < losses[0] - 0.5
-    assert done["parameters"] == pytest.approx(39e6, rel=0.01)
+    # the built-in stories cannot fill a vocabulary of 8,192, so the embedding is smaller
+    assert 34.8e6 < done["parameters"] < 39.1e6
