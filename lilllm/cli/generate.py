@@ -73,7 +73,8 @@ def generate(
         loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
         options = sampling_options(loaded.generate.model_dump(), given)
-        writer = None if json else _Writer(prompts, samples)
+        answers = loaded.chat_trained if chat is None else chat
+        writer = None if json else _Writer(prompts, samples, "\n\n" if answers else "")
         result = stage.run(
             loaded,
             prompts,
@@ -106,8 +107,8 @@ def sampling_options(defaults: dict[str, Any], given: dict[str, Any]) -> "Genera
 class _Writer:
     """Texts on stdout: a single sample as it is produced, several one after the other."""
 
-    def __init__(self, prompts: list[str], samples: int) -> None:
-        self.prompts, self.samples = prompts, samples
+    def __init__(self, prompts: list[str], samples: int, gap: str) -> None:
+        self.prompts, self.samples, self.gap = prompts, samples, gap
         self.begun = -1
 
     def stream(self, number: int, _: int, text: str) -> None:
@@ -122,13 +123,15 @@ class _Writer:
             return
         for index, text in enumerate(texts):
             separator = "\n" if index else ""
-            sys.stdout.write(f"{separator}{_shown(self.prompts[index // self.samples])}{text}\n")
+            sys.stdout.write(
+                f"{separator}{_shown(self.prompts[index // self.samples])}{self.gap}{text}\n"
+            )
 
     def _begin(self, number: int) -> None:
         while self.begun < number:
             self.begun += 1
             separator = "\n\n" if self.begun else ""
-            sys.stdout.write(separator + _shown(self.prompts[self.begun]))
+            sys.stdout.write(separator + _shown(self.prompts[self.begun]) + self.gap)
 
 
 def _shown(prompt: str) -> str:
