@@ -125,7 +125,20 @@ class ModelConfig(Section):
     tie_embeddings: bool = True
     """Use the embedding as the output matrix."""
     qk_norm: bool = False
-    """RMSNorm on queries and keys of each head (Qwen3's layout)."""
+    """RMSNorm on queries and keys of each head (Qwen3's layout; Henry et al. 2020,
+    arXiv:2010.04245)."""
+    activation: Literal["silu", "relu2"] = "silu"
+    """What gates the feed-forward network: silu (SwiGLU), or relu2, the squared ReLU of Primer
+    (So et al. 2021, arXiv:2109.08668)."""
+    logit_softcap: NonNegativeFloat = 0.0
+    """Keep logits within plus or minus this by a tanh (Gemma 2, arXiv:2408.00118); 0: no cap.
+    Such a model cannot be exported: no published class has it on Llama's layout."""
+    init_std: PositiveFloat | None = None
+    """Standard deviation of the blocks' initial matrices; by default 0.5 / sqrt(fan in)."""
+    zero_init: bool = False
+    """Start the two matrices of each block that write to the residual stream at zero, so that
+    every block starts as the identity (ReZero's idea; Bachlechner et al. 2020,
+    arXiv:2003.04887)."""
     dropout: OpenFraction = 0.0
     """Dropout after attention and feed-forward, in training only."""
 

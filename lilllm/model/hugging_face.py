@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lilllm.errors import CheckpointError
-from lilllm.model.transformer import Shape
+from lilllm.model.transformer import ACTIVATIONS, Shape
 
-MODEL_TYPES = {"LlamaForCausalLM": "llama", "Qwen3ForCausalLM": "qwen3"}
-DEFAULT_CONTEXT = {"LlamaForCausalLM": 2048, "Qwen3ForCausalLM": 32_768}
+OWN_CLASS = "LilllmForCausalLM"
+"""What no published class can express is saved under this name; only lilllm loads it."""
+MODEL_TYPES = {"LlamaForCausalLM": "llama", "Qwen3ForCausalLM": "qwen3", OWN_CLASS: "lilllm"}
+DEFAULT_CONTEXT = {"LlamaForCausalLM": 2048, "Qwen3ForCausalLM": 32_768, OWN_CLASS: 2048}
 LARGEST_CONTEXT = 1 << 20  # positions; more would only be a damaged file
 HINT = "lilllm reads Llama and Qwen3 models with plain rotary positions"
 
@@ -25,7 +27,7 @@ def config_from_shape(
     Transformers 5 reads `rope_parameters` and `dtype`, transformers 4 and vLLM `rope_theta` and
     `torch_dtype`: both are written.
     """
-    architecture = "Qwen3ForCausalLM" if shape.qk_norm else "LlamaForCausalLM"
+    architecture = class_of(shape)
     config: dict[str, Any] = {
         "architectures": [architecture],
         "model_type": MODEL_TYPES[architecture],
@@ -44,7 +46,7 @@ def config_from_shape(
         "tie_word_embeddings": shape.tie_embeddings,
         "attention_bias": shape.attention_bias,
         "attention_dropout": 0.0,
-        "hidden_act": "silu",
+        "hidden_act": shape.activation,
         "initializer_range": 0.02,
         "use_cache": True,
         "bos_token_id": bos_id,
@@ -53,7 +55,9 @@ def config_from_shape(
         "dtype": dtype,
         "torch_dtype": dtype,
     }
-    if shape.qk_norm:
+    if architecture == OWN_CLASS:
+        config |= {"qk_norm": shape.qk_norm, "logit_softcap": shape.logit_softcap}
+    elif architecture == "Qwen3ForCausalLM":
         config |= {
             "use_sliding_window": False,
             "sliding_window": None,
@@ -63,6 +67,13 @@ def config_from_shape(
     else:
         config["mlp_bias"] = False
     return config
+
+
+def class_of(shape: Shape) -> str:
+    """The Hugging Face class that a model of this shape is saved as."""
+    if shape.logit_softcap:
+        return OWN_CLASS
+    return "Qwen3ForCausalLM" if shape.qk_norm else "LlamaForCausalLM"
 
 
 def shape_from_config(config: Any, path: Path) -> Shape:
@@ -79,6 +90,7 @@ def shape_from_config(config: Any, path: Path) -> Shape:
     _refuse_unsupported(config, architecture, path)
     n_heads = _size(config, "num_attention_heads", path)
     d_model = _size(config, "hidden_size", path)
+    own = architecture == OWN_CLASS
     head_dim = 128 if architecture == "Qwen3ForCausalLM" else d_model // n_heads
     shape = Shape(
         vocab_size=_size(config, "vocab_size", path),
@@ -91,8 +103,10 @@ def shape_from_config(config: Any, path: Path) -> Shape:
         rope_theta=theta,
         norm_eps=_number(config, "rms_norm_eps", path, 1e-6),
         tie_embeddings=_flag(config, "tie_word_embeddings", path),
-        qk_norm=architecture == "Qwen3ForCausalLM",
+        qk_norm=architecture == "Qwen3ForCausalLM" or (own and _flag(config, "qk_norm", path)),
         attention_bias=_flag(config, "attention_bias", path),
+        activation=config.get("hidden_act", "silu"),
+        logit_softcap=_number(config, "logit_softcap", path, 1.0) if own else 0.0,
         head_dim=_size(config, "head_dim", path, head_dim),
     )
     if shape.n_heads % shape.n_kv_heads:
@@ -206,7 +220,7 @@ def _refuse_unsupported(config: dict[str, Any], architecture: str, path: Path) -
     layer_types = config.get("layer_types") or []
     sliding = architecture == "Qwen3ForCausalLM" and config.get("use_sliding_window")
     refused = {
-        "hidden_act": config.get("hidden_act", "silu") != "silu",
+        "hidden_act": config.get("hidden_act", "silu") not in ACTIVATIONS,
         "mlp_bias": bool(config.get("mlp_bias")),
         "use_sliding_window": bool(sliding),
         "layer_types": any(kind != "full_attention" for kind in layer_types),

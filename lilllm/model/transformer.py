@@ -7,6 +7,7 @@ G key/value heads, K head width, F feed-forward width, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,8 @@ class Shape:
     tie_embeddings: bool = True
     qk_norm: bool = False
     attention_bias: bool = False
+    activation: str = "silu"
+    logit_softcap: float = 0.0
     dropout: float = 0.0
     head_dim: int = 0
 
@@ -150,18 +153,28 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
 
 
+def relu_squared(x: Tensor) -> Tensor:
+    """The square of what is positive in x. Source: So et al. 2021, arXiv:2109.08668."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu2": relu_squared}
+"""By Hugging Face's names, which `hidden_act` uses."""
+
+
 class FeedForward(nn.Module):
-    """SwiGLU. Source: Shazeer 2020, arXiv:2002.05202."""
+    """A gated feed-forward network. Source: Shazeer 2020 (SwiGLU), arXiv:2002.05202."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.up_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.down_proj = nn.Linear(shape.d_ff, shape.d_model, bias=False)
+        self.activate = ACTIVATIONS[shape.activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each position of x [B, T, D] by itself."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        return self.down_proj(self.activate(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -258,7 +271,9 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores [..., V] of a residual stream [..., D]."""
-        return F.linear(hidden, self.output_weight)
+        scores = F.linear(hidden, self.output_weight)
+        cap = self.shape.logit_softcap
+        return cap * torch.tanh(scores / cap) if cap else scores
 
     @property
     def output_weight(self) -> Tensor:
@@ -267,7 +282,9 @@ class Transformer(nn.Module):
         return head.weight
 
 
-def init_weights(model: Transformer, seed: int) -> None:
+def init_weights(
+    model: Transformer, seed: int, std: float | None = None, zero_writers: bool = False
+) -> None:
     """Draw the initial weights, the same on every machine.
 
     | weights                          | distribution                     |
@@ -276,6 +293,12 @@ def init_weights(model: Transformer, seed: int) -> None:
     | matrices from the stream         | normal, std 1/sqrt(fan in) x 0.5 |
     | o_proj, down_proj (to the stream)| as above, over sqrt(2 n_layers)  |
     | norms                            | ones                             |
+
+    Args:
+        model: whose weights are drawn.
+        seed: of the draw.
+        std: of the matrices from the stream, instead of what the table says.
+        zero_writers: zeros for o_proj and down_proj.
 
     Source: GPT-2's scaling of residual writers by depth (Radford et al. 2019, section 2.3);
     a std that follows the width instead of GPT-2's fixed 0.02 keeps small models alive.
@@ -287,10 +310,10 @@ def init_weights(model: Transformer, seed: int) -> None:
             if parameter.ndim < 2:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
-            std = 0.02 if "embed_tokens" in name else 0.5 / math.sqrt(parameter.shape[1])
+            width = 0.02 if "embed_tokens" in name else std or 0.5 / math.sqrt(parameter.shape[1])
             if name.endswith(("o_proj.weight", "down_proj.weight")):
-                std *= depth_scale
-            parameter.normal_(0.0, std, generator=generator)
+                width *= 0.0 if zero_writers else depth_scale
+            parameter.normal_(0.0, width, generator=generator)
 
 
 def count_parameters(shape: Shape) -> dict[str, int]:

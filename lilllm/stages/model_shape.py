@@ -17,4 +17,5 @@ def resolve_shape(config: ModelConfig, vocab_size: int) -> Shape:
             f"model.vocab_size={rows} is smaller than the tokenizer's {vocab_size} tokens",
             "leave model.vocab_size out to take the tokenizer's",
         )
-    return Shape(**{**config.model_dump(), "vocab_size": rows})
+    sizes = config.model_dump(exclude={"init_std", "zero_init"})
+    return Shape(**{**sizes, "vocab_size": rows})

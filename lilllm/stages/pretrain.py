@@ -14,7 +14,12 @@ from lilllm.errors import DataError, Interrupted
 from lilllm.events import Event, Note, Report, short_count
 from lilllm.files import MANIFEST, manifest_problem, sha256_file
 from lilllm.model.checkpoint import load_model
-from lilllm.model.transformer import Transformer, count_parameters, flops_per_token
+from lilllm.model.transformer import (
+    Transformer,
+    count_parameters,
+    flops_per_token,
+    init_weights,
+)
 from lilllm.stages.evaluate import score_split
 from lilllm.stages.model_shape import resolve_shape
 from lilllm.stages.plot_loss import plot_loss
@@ -78,7 +83,8 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         check_provenance(resume_from, provenance)
         model = load_model(resume_from, dropout=config.model.dropout)
     else:
-        model = Transformer(shape, seed=config.seed)
+        model = Transformer(shape)
+        init_weights(model, config.seed, config.model.init_std, config.model.zero_init)
     model.to(machine.device)
     windows = make_windows(config, shards)
     section = config.pretrain

@@ -44,6 +44,7 @@ SHAPES = {
     "qk_norm untied": Shape(**SMALL, n_kv_heads=2, qk_norm=True, tie_embeddings=False),
     "wide heads": Shape(**SMALL, n_kv_heads=2, head_dim=12),
     "attention bias": Shape(**SMALL, n_kv_heads=2, attention_bias=True),
+    "squared ReLU": Shape(**SMALL, n_kv_heads=2, activation="relu2"),
     "qk_norm, bias, wide heads": Shape(
         **SMALL, n_kv_heads=2, qk_norm=True, attention_bias=True, head_dim=16, rope_theta=1e6
     ),
@@ -105,6 +106,7 @@ def test_we_load_a_folder_of_transformers_with_equal_logits(shape: Shape, tmp_pa
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
         tie_word_embeddings=shape.tie_embeddings,
         attention_bias=shape.attention_bias,
+        hidden_act=shape.activation,
     )
     torch.manual_seed(0)
     theirs = transformers.AutoModelForCausalLM.from_config(config).eval()
@@ -129,6 +131,21 @@ def test_a_saved_model_is_read_back_bit_for_bit(shape: Shape, tmp_path: Path) ->
         assert torch.equal(tensor, loaded.state_dict()[name])
         assert torch.equal(tensor, again.state_dict()[name])
     assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_a_model_that_no_published_class_has_is_saved_under_our_own(tmp_path: Path) -> None:
+    shape = Shape(**SMALL, n_kv_heads=2, qk_norm=True, logit_softcap=5.0)
+    model = random_model(shape)
+    save(tmp_path, model)
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
+        "LilllmForCausalLM"
+    ]
+    ids = torch.arange(20)[None]
+    assert load_model(tmp_path).shape == shape
+    torch.testing.assert_close(load_model(tmp_path)(ids), model(ids), rtol=0, atol=0)
+    assert model(ids).abs().max() < 5
+    with pytest.raises((ValueError, KeyError)):
+        transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 def test_sharded_half_precision_weights_are_read(tmp_path: Path) -> None:
