@@ -20,6 +20,8 @@ class LilllmError(Exception):
     """
 
     exit_code = 1
+    told_elsewhere = False
+    """Whether another process of the same run has the same error and shows it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

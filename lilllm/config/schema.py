@@ -169,7 +169,8 @@ class OptimizationConfig(Section):
     batch_tokens: Count = 32_768
     """Tokens per optimizer step, over all processes: a multiple of the context length."""
     micro_batch_size: Size = 8
-    """Sequences per forward pass; must divide the sequences of a step."""
+    """Sequences per forward pass; must divide the sequences that each process has in a step, and
+    a process that has fewer takes them all at once."""
     lr: PositiveFloat = 3e-4
     """Peak learning rate of AdamW, reached after `warmup_steps` optimizer steps."""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -204,6 +205,14 @@ class OptimizationConfig(Section):
     """Checkpoints kept besides the best one."""
     compile: bool | Literal["auto"] = "auto"
     """torch.compile; auto: on a GPU, or on a CPU when the run is long enough to pay for it."""
+    distributed: Literal["ddp", "fsdp2"] = "ddp"
+    """Several processes: ddp, the whole model in each; fsdp2, a share of every tensor in each."""
+
+    @model_validator(mode="after")
+    def _muon_needs_whole_matrices(self) -> Self:
+        if self.optimizer == "muon" and self.distributed == "fsdp2":
+            raise ValueError("optimizer=muon needs whole matrices: not with distributed=fsdp2")
+        return self
 
 
 class PretrainConfig(OptimizationConfig):

@@ -23,8 +23,9 @@ from lilllm.stages.training_stage import (
 )
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
-from lilllm.training.loop import Hooks, Run, train
+from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.run import Hooks, Run
 from lilllm.training.state import newest_valid, step_name
 from lilllm.training.validation import mean_loss
 
@@ -102,8 +103,8 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         seed=config.seed,
         machine=machine,
         hooks=Hooks(
-            write_weights=lambda partial, counters: write_weights(
-                partial, model, tokenizer, config, provenance, counters
+            write_weights=lambda partial, counters, weights: write_weights(
+                partial, model, weights, tokenizer, config, provenance, counters
             ),
             validate=_validation(
                 model, row_windows(cache, "val", length, tokenizer.end_id), section, machine

@@ -32,8 +32,9 @@ from lilllm.stages.training_stage import (
 )
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
-from lilllm.training.loop import Hooks, Run, train
+from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.run import Hooks, Run
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
 from lilllm.training.validation import mean_loss
@@ -100,8 +101,8 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         seed=config.seed,
         machine=machine,
         hooks=Hooks(
-            write_weights=lambda folder, counters: write_weights(
-                folder, model, tokenizer, config, provenance, counters
+            write_weights=lambda folder, counters, weights: write_weights(
+                folder, model, weights, tokenizer, config, provenance, counters
             ),
             validate=_validation(config, model, tokenizer, machine),
             sample=lambda: sample_texts(model, tokenizer, section.sample_prompts, config),

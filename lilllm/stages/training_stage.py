@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
@@ -180,6 +181,7 @@ def wants_compile(section: OptimizationConfig, device: str, flops: float, report
 def write_weights(
     folder: Path,
     model: Transformer,
+    weights: dict[str, Tensor],
     tokenizer: Tokenizer,
     config: Config,
     provenance: dict[str, Any],
@@ -193,6 +195,7 @@ def write_weights(
         eos_ids=sorted(tokenizer.stop_ids),
         pad_id=tokenizer.pad_id,
         generation=config.generate.model_dump(mode="json"),
+        weights=weights,
     )
     tokenizer.save(folder)
     record = {

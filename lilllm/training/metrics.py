@@ -12,9 +12,13 @@ from lilllm.files import make_folder, write_error
 
 @dataclass(frozen=True, slots=True)
 class MetricsLog:
-    """Appends events to a file; a line torn by a crash is closed by the next append."""
+    """Appends events to a file; a line torn by a crash is closed by the next append.
+
+    path: of the file. writable: False in processes that leave the writing to another one.
+    """
 
     path: Path
+    writable: bool = True
 
     def append(self, event: str, **fields: Any) -> None:
         """Add one line. Figures that are not finite are left out.
@@ -22,6 +26,8 @@ class MetricsLog:
         Raises:
             RunError: the disk is full or the folder cannot be written.
         """
+        if not self.writable:
+            return
         figures = {
             key: value
             for key, value in fields.items()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lilllm.config.schema import OptimizationConfig
+from lilllm.training.distributed import like, whole
 from lilllm.training.muon import Muon
 
 
@@ -59,10 +60,10 @@ def set_lr(optimizers: list[torch.optim.Optimizer], scale: float) -> None:
 def optimizer_tensors(
     model: nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """Every state tensor, named `<parameter name>.<state name>`."""
+    """Every state tensor, whole and on the CPU, named `<parameter name>.<state name>`."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
-        f"{names[parameter]}.{key}": value
+        f"{names[parameter]}.{key}": whole(value)
         for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
@@ -86,4 +87,4 @@ def load_optimizer_tensors(
     for full_name, value in tensors.items():
         name, _, key = full_name.rpartition(".")
         optimizer, parameter = owners[name]
-        optimizer.state[parameter][key] = value.to(parameter.device)
+        optimizer.state[parameter][key] = like(value, parameter)

@@ -7,7 +7,8 @@ import numpy as np
 from lilllm.data.batches import Windows, sample_rows
 from lilllm.model.transformer import Transformer
 from lilllm.training.hardware import Machine
-from lilllm.training.loop import Objective, to_device
+from lilllm.training.loop import to_device
+from lilllm.training.run import Objective
 
 
 def mean_loss(

@@ -16,9 +16,10 @@ from lilllm.events import Event, StepDone
 from lilllm.files import sha256_file, write_json
 from lilllm.model.transformer import Shape, Transformer
 from lilllm.training.hardware import Machine
-from lilllm.training.loop import Hooks, Run, train
+from lilllm.training.loop import train
 from lilllm.training.metrics import read_metrics
 from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.run import Hooks, Run
 from lilllm.training.state import checkpoints, newest_valid, read_marker
 
 SHAPE = Shape(64, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=48, max_seq_len=16)
@@ -55,10 +56,10 @@ def make_run(folder: Path, steps: int, settings: Config, **changes: Any) -> tupl
     model = changes.pop("model", None) or Transformer(changes.pop("shape", SHAPE), seed=1)
     events: Events = []
 
-    def write_weights(partial: Path, counters: object) -> None:
+    def write_weights(partial: Path, counters: object, weights: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
-        save_file(model.state_dict(), partial / "model.safetensors")
+        save_file(weights, partial / "model.safetensors")
 
     run = Run(
         stage="pretrain",

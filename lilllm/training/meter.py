@@ -1,0 +1,61 @@
+"""Timing of steps, and the lines of metrics that they make."""
+
+import time
+
+from lilllm.events import StepDone
+from lilllm.model.transformer import flops_per_token
+from lilllm.training.hardware import peak_memory_bytes
+from lilllm.training.run import Run
+
+
+class Meter:
+    """Means over the steps since the last line of metrics; saving and validating do not count."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.losses: list[float] = []
+        self.seconds = self.all_seconds = 0.0
+        self.all_steps = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin timing a step."""
+        self.began = time.perf_counter()
+
+    def step(self, loss: float, grad_norm: float) -> None:
+        """Count a step that has just ended; report it when a line is due."""
+        run, step = self.run, self.run.counters.step
+        elapsed = time.perf_counter() - self.began
+        self.seconds += elapsed
+        self.all_seconds += elapsed
+        self.all_steps += 1
+        self.losses.append(loss)
+        if step % run.config.log_every and step != run.steps:
+            return
+        tokens_per_s = len(self.losses) * run.config.batch_tokens / self.seconds
+        run.last_loss = mean = sum(self.losses) / len(self.losses)
+        run.tokens_per_s = self.all_steps * run.config.batch_tokens / self.all_seconds
+        flops = flops_per_token(run.model.shape, run.windows.length)
+        run.mfu = run.tokens_per_s * flops / run.machine.peak_flops
+        event = StepDone(
+            stage=run.stage,
+            step=step,
+            max_steps=run.steps,
+            loss=mean,
+            lr=run.optimizers[-1].param_groups[0]["lr"],
+            grad_norm=grad_norm,
+            tokens=run.counters.tokens,
+            tokens_per_s=tokens_per_s,
+            mfu=tokens_per_s * flops / run.machine.peak_flops,
+            eta_seconds=(run.steps - step) * run.config.batch_tokens / tokens_per_s,
+            memory_bytes=peak_memory_bytes(run.machine.device),
+        )
+        run.metrics.append(
+            "step",
+            **{
+                name: getattr(event, name)
+                for name in ("step", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "mfu")
+            },
+        )
+        run.report(event)
+        self.losses, self.seconds = [], 0.0

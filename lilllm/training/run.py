@@ -1,0 +1,138 @@
+"""What a training run is made of, how far it is, and the errors that name its state."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lilllm.config.schema import OptimizationConfig
+from lilllm.data.batches import Windows
+from lilllm.errors import ConfigError, DataError, LilllmError, RunError
+from lilllm.events import Report, silent
+from lilllm.model.transformer import Transformer
+from lilllm.training.distributed import World
+from lilllm.training.hardware import Machine
+from lilllm.training.metrics import MetricsLog
+from lilllm.training.state import Counters
+
+Objective = Callable[[Transformer, Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the loop calls but does not know.
+
+    write_weights: fill a folder with the given weights, tokenizer and config.
+    validate: measures of the model on held-out data; it calls its argument between batches,
+        which may raise. The first measure decides which checkpoint is `best` (lower is better).
+    sample: (prompt, text) pairs that the model writes.
+    """
+
+    write_weights: Callable[[Path, Counters, dict[str, Tensor]], None]
+    validate: Callable[[Callable[[], None]], dict[str, float]] = lambda poll: {}
+    sample: Callable[[], list[tuple[str, str]]] = list
+
+
+@dataclass(slots=True)
+class Run:
+    """One stage's training: what stays the same from step to step, and how far it is."""
+
+    stage: str
+    folder: Path
+    model: Transformer
+    objective: Objective
+    windows: Windows
+    config: OptimizationConfig
+    steps: int
+    seed: int
+    machine: Machine
+    hooks: Hooks
+    report: Report
+    world: World = field(default_factory=World)
+    sample_every: int = 0
+    compiled: bool = False
+    counters: Counters = field(default_factory=Counters)
+    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+    best: float = math.inf
+    measures: dict[str, float] = field(default_factory=dict)
+    last_loss: float | None = None
+    tokens_per_s: float = 0.0
+    mfu: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Only the first process speaks."""
+        if not self.world.is_first:
+            self.report = silent
+
+    @property
+    def metrics(self) -> MetricsLog:
+        """The log of this stage; the first process writes it."""
+        return MetricsLog(self.folder / "metrics.jsonl", writable=self.world.is_first)
+
+    @property
+    def sequences(self) -> int:
+        """Samples of a step, over all processes."""
+        return self.config.batch_tokens // self.windows.length
+
+
+def check_batch(run: Run) -> None:
+    """Do nothing if a step's samples are there, and can be shared equally.
+
+    Raises:
+        ConfigError: they cannot be shared.
+        DataError: the table has fewer samples than a step takes.
+    """
+    key, size, length = f"{run.stage}.batch_tokens", run.world.size, run.windows.length
+    if run.sequences % size:
+        raise ConfigError(
+            f"{key}={run.config.batch_tokens} is {run.sequences} sequences of {length} tokens, "
+            f"which {size} processes cannot share equally",
+            f"{key}={-(-run.sequences // size) * size * length}, or another number of processes",
+        )
+    share, micro = run.sequences // size, run.config.micro_batch_size
+    if share > micro and share % micro:
+        raise ConfigError(
+            f"{run.stage}.micro_batch_size={micro} does not divide the {share} sequences that "
+            f"each of {size} processes has in a step",
+            f"{run.stage}.micro_batch_size={math.gcd(micro, share)}",
+        )
+    if len(run.windows) < run.sequences:
+        raise DataError(
+            f"{len(run.windows)} samples of {length} tokens are all there is to train on, fewer "
+            f"than the {run.sequences} of one step ({key}={run.config.batch_tokens})",
+            f"give more data, or a smaller {key}",
+        )
+
+
+def everywhere(error: LilllmError, run: Run) -> LilllmError:
+    """An error that every process meets at once; the first one tells it."""
+    error.told_elsewhere = not run.world.is_first
+    return error
+
+
+def not_finite(run: Run, loss: float, grad_norm: float, rows: list[int]) -> RunError:
+    """The error for a loss or gradient that must not be used; `rows` are those of the batch."""
+    saved = run.folder / "latest"
+    good = (
+        f"; the last good checkpoint is {run.folder / saved.read_text().strip()}"
+        if (saved.is_file())
+        else ""
+    )
+    shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    return RunError(
+        f"step {run.counters.step + 1}: loss {loss}, gradient norm {grad_norm}: not finite, "
+        f"so nothing was updated (samples {shown}){good}",
+        f"lower the learning rate: {run.stage}.lr={run.config.lr / 3:.1g}, with --fresh",
+    )
+
+
+def out_of_memory(run: Run) -> RunError:
+    """The error for a step that needs more memory than there is, and what needs less."""
+    size = run.config.micro_batch_size
+    return RunError(
+        f"step {run.counters.step + 1}: out of memory with micro_batch_size={size}",
+        f"{run.stage}.micro_batch_size={max(1, size // 2)} needs about half of it",
+    )
