@@ -87,6 +87,8 @@ def main() -> None:
     # (docs/experiments.md).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if "WORLD_SIZE" in os.environ:  # torch's notes about its collectives help no user
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         code = app(standalone_mode=False)
     except UsageError as err:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lilllm.cli.arguments import ConfigPath, Fresh, Json, NoBuild, Overrides, read_config
+from lilllm.cli.launch import Processes, over_processes
 
 
 def finetune(
@@ -13,6 +14,7 @@ def finetune(
     step: Annotated[str, typer.Option(help="Name of a step; none: all of them.")] = "",
     no_build: NoBuild = False,
     fresh: Fresh = False,
+    nproc: Processes = 1,
     json: Json = False,
 ) -> None:
     """Run the finetuning steps of a config, building what they need first.
@@ -42,4 +44,4 @@ def finetune(
             }
         }
 
-    run_command("finetune", json, work)
+    run_command("finetune", json, over_processes(nproc, work))

@@ -1,6 +1,7 @@
 """`lilllm pretrain`."""
 
 from lilllm.cli.arguments import ConfigPath, Fresh, Json, NoBuild, Overrides, read_config
+from lilllm.cli.launch import Processes, over_processes
 
 
 def pretrain(
@@ -8,6 +9,7 @@ def pretrain(
     overrides: Overrides = None,
     no_build: NoBuild = False,
     fresh: Fresh = False,
+    nproc: Processes = 1,
     json: Json = False,
 ) -> None:
     """Train a model from scratch; builds the tokenizer and the data first if they are missing.
@@ -25,4 +27,4 @@ def pretrain(
 
         return build(settings, report, "pretrain", not no_build, fresh)["pretrain"]
 
-    run_command("pretrain", json, work)
+    run_command("pretrain", json, over_processes(nproc, work))

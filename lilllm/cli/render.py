@@ -10,11 +10,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from lilllm import __version__
+from lilllm.cli.launch import ANSWERS, leave_answer, leave_error
 from lilllm.errors import LilllmError
 from lilllm.events import Report
 
@@ -44,7 +46,11 @@ def run_command(
         try:
             result = work(display)
             display.close()
-            if json_output:
+            if answers := os.environ.get(ANSWERS):
+                leave_answer(Path(answers), plain(result))
+            elif not is_first_process():
+                pass
+            elif json_output:
                 print_json({"command": name, "version": __version__, **plain(result)})
             elif show is not None:
                 show(result, console())
@@ -64,6 +70,11 @@ def run_command(
             display.close()
             message = f"internal error: {type(err).__name__}: {err}"
             _fail(message, "LILLLM_DEBUG=1 shows where; please report it", 1, json_output, err)
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for the others that torchrun or its like started with it."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def plain(value: Any) -> Any:
@@ -138,13 +149,22 @@ def show_number(value: Any) -> str:
 def _fail(message: str, hint: str, exit_code: int, json_output: bool, err: BaseException) -> None:
     if os.environ.get("LILLLM_DEBUG"):
         traceback.print_exception(err)
-    if json_output:
-        print_json_error(message, hint, exit_code)
+    if answers := os.environ.get(ANSWERS):
+        leave_error(Path(answers), message, hint, exit_code, err)
+    elif is_first_process():
+        if json_output:
+            print_json_error(message, hint, exit_code)
+        _show_error(message, hint)
+    elif not getattr(err, "told_elsewhere", False):
+        _show_error(f"[process {os.environ['RANK']}] {message}", hint)
+    _flush_stdout()
+    sys.exit(exit_code)
+
+
+def _show_error(message: str, hint: str) -> None:
     print(f"lilllm: error: {message}", file=sys.stderr)
     if hint:
         print(f"lilllm: hint: {hint}", file=sys.stderr)
-    _flush_stdout()
-    sys.exit(exit_code)
 
 
 def _flush_stdout() -> None:

@@ -22,6 +22,7 @@ from lilllm.stages.training_stage import (
     write_weights,
 )
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.distributed import World, join
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
@@ -70,13 +71,18 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             f"for example finetune.{name}.sources=[builtin:stories-instruct]",
         )
     keep_freed_memory()
+    world = join(config.device)
     folder = layout(config).finetune(name)
     base = base_checkpoint(config, name, report)
     tokenizer = Tokenizer.load(base)
-    config, machine, resume_from = open_stage(folder, config, stage_keys(name), report, fresh)
+    config, machine, resume_from = open_stage(
+        folder, config, stage_keys(name), report, fresh, world
+    )
     model = load_model(base, dropout=config.model.dropout)
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
-    cache, counts = prepare_rows(folder, section, tokenizer, length, config.seed, report)
+    cache, counts = world.first(
+        lambda: prepare_rows(folder, section, tokenizer, length, config.seed, report)
+    )
     provenance = {
         "tokenizer_hash": tokenizer.hash,
         "base": str(base),
@@ -107,11 +113,12 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
                 partial, model, weights, tokenizer, config, provenance, counters
             ),
             validate=_validation(
-                model, row_windows(cache, "val", length, tokenizer.end_id), section, machine
+                model, row_windows(cache, "val", length, tokenizer.end_id), section, machine, world
             ),
         ),
         report=report,
-        compiled=wants_compile(section, machine.device, flops, report),
+        world=world,
+        compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
     )
     report(
         Note(
@@ -120,7 +127,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         )
     )
     train(training, resume_from)
-    plot_loss(layout(config).root)
+    world.first(lambda: plot_loss(layout(config).root))
     return StepResult(
         checkpoint=folder / step_name(training.counters.step),
         method=section.method,
@@ -170,13 +177,18 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
 
 
 def _validation(
-    model: Transformer, windows: PackedWindows | None, section: FinetuneConfig, machine: Machine
+    model: Transformer,
+    windows: PackedWindows | None,
+    section: FinetuneConfig,
+    machine: Machine,
+    world: World,
 ) -> Callable[[Callable[[], None]], dict[str, float]]:
     def validate(poll: Callable[[], None]) -> dict[str, float]:
         if windows is None:
             return {}
         size = section.micro_batch_size
-        loss = mean_loss(model, next_token_loss, windows, section.eval_tokens, size, machine, poll)
+        tokens = section.eval_tokens
+        loss = mean_loss(model, next_token_loss, windows, tokens, size, machine, world, poll)
         return {} if loss is None else {"val_loss": loss}
 
     return validate

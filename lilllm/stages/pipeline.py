@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import resolve_shape
 from lilllm.stages.training_stage import FREE_KEYS, refuse_changes
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.distributed import World, join
 from lilllm.training.state import newest_valid
 
 FORMAT = 1  # raise it when a stage's files mean something else than before
@@ -148,13 +150,20 @@ def build(
             f"its stages: {', '.join(names)}",
         )
     stages = _needed(stages[: names.index(until) + 1], config)
-    for stage in stages:
-        if stage.keys and not (fresh and stage.name == until):
-            refuse_changes(stage.folder, config, stage.keys)
+    world = join(config.device)
+    if not world.is_first:
+        report = silent
+
+    def refuse_any_changes() -> None:
+        for stage in stages:
+            if stage.keys and not (fresh and stage.name == until):
+                refuse_changes(stage.folder, config, stage.keys)
+
+    world.first(refuse_any_changes)
     results = {}
     for stage in stages:
         last = stage.name == until
-        done = _finished(stage)
+        done = world.first(partial(_finished, stage))
         if done is not None and not (fresh and last):
             report(StageSkipped(stage.name, f"up to date in {stage.folder}"))
             results[stage.name] = done
@@ -166,12 +175,26 @@ def build(
             )
         report(StageStarted(stage.name, stage.about))
         began = time.monotonic()
-        result = _plain(stage.run(report, fresh and last))
-        make_folder(stage.folder.parent)
-        write_json(_result_path(stage), {"inputs": stage.inputs(), "result": result})
+        result = _run(stage, report, fresh and last, world)
         report(StageFinished(stage.name, time.monotonic() - began, str(stage.folder)))
         results[stage.name] = result
     return results
+
+
+def _run(stage: Stage, report: Report, fresh: bool, world: World) -> dict[str, Any]:
+    """Do a stage and keep its result; every process trains, the first one does all else."""
+
+    def alone() -> Any:
+        return _plain(stage.run(report, fresh))
+
+    result: dict[str, Any] = alone() if stage.keys else world.first(alone)
+
+    def keep() -> None:
+        make_folder(stage.folder.parent)
+        write_json(_result_path(stage), {"inputs": stage.inputs(), "result": result})
+
+    world.first(keep)
+    return result
 
 
 def _needed(stages: list[Stage], config: Config) -> list[Stage]:

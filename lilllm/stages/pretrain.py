@@ -31,6 +31,7 @@ from lilllm.stages.training_stage import (
     write_weights,
 )
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.distributed import World, join
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
@@ -69,12 +70,13 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         RunError: not finite, out of memory, or a save failed.
     """
     keep_freed_memory()
+    world = join(config.device)
     places = layout(config)
     tokenizer = Tokenizer.load(places.tokenizer)
     if config.data.path is not None and (problem := manifest_problem(places.data)):
         raise DataError(problem, "prepare it again, or copy it again from where it is whole")
     shards = open_shards(places.data, "train", tokenizer)
-    config, machine, resume_from = open_stage(places.pretrain, config, KEYS, report, fresh)
+    config, machine, resume_from = open_stage(places.pretrain, config, KEYS, report, fresh, world)
     provenance = {
         "tokenizer_hash": tokenizer.hash,
         "data_hash": sha256_file(places.data / MANIFEST),
@@ -104,17 +106,17 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
             write_weights=lambda folder, counters, weights: write_weights(
                 folder, model, weights, tokenizer, config, provenance, counters
             ),
-            validate=_validation(config, model, tokenizer, machine),
+            validate=_validation(config, model, tokenizer, machine, world),
             sample=lambda: sample_texts(model, tokenizer, section.sample_prompts, config),
         ),
         report=report,
+        world=world,
         sample_every=section.sample_every,
-        compiled=wants_compile(section, machine.device, flops, report),
+        compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
     )
     report(Note(_describe(training, shards)))
     train(training, resume_from)
-    plot_loss(places.root)
-    scores = _final_score(config, model, tokenizer, machine, report)
+    scores = world.first(lambda: _final_score(training, config, tokenizer, report))
     training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
     return PretrainResult(
         checkpoint=places.pretrain / step_name(training.counters.step),
@@ -131,10 +133,15 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
 
 
 def _final_score(
-    config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine, report: Report
+    training: Run, config: Config, tokenizer: Tokenizer, report: Report
 ) -> dict[str, float]:
     """Bits per byte of the val split; the weights are saved, so a signal only ends the scoring."""
-    with StopRequest() as stop, machine.autocast():
+    plot_loss(layout(config).root)
+    model = training.model
+    if training.config.distributed == "fsdp2" and training.world.size > 1:  # shares are elsewhere
+        saved = training.folder / step_name(training.counters.step)
+        model = load_model(saved, device=training.machine.device)
+    with StopRequest() as stop, training.machine.autocast():
 
         def listen(event: Event) -> None:
             if stop:
@@ -187,7 +194,7 @@ def make_windows(config: Config, shards: Shards) -> Windows:
 
 
 def _validation(
-    config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine
+    config: Config, model: Transformer, tokenizer: Tokenizer, machine: Machine, world: World
 ) -> Callable[[Callable[[], None]], dict[str, float]]:
     """A quick validation pass over a fixed sample of the val split's windows.
 
@@ -202,7 +209,8 @@ def _validation(
 
     def validate(poll: Callable[[], None]) -> dict[str, float]:
         size = section.micro_batch_size
-        loss = mean_loss(model, next_token_loss, windows, section.eval_tokens, size, machine, poll)
+        tokens = section.eval_tokens
+        loss = mean_loss(model, next_token_loss, windows, tokens, size, machine, world, poll)
         if loss is None:
             return {}
         tokens_per_byte = shards.n_tokens / shards.n_bytes
@@ -216,11 +224,17 @@ def _describe(training: Run, shards: Shards) -> str:
     parameters = sum(count_parameters(shape).values())
     tokens = training.steps * section.batch_tokens
     machine = training.machine
+    compiled = "compiled" if training.compiled else "not compiled"
     return (
         f"{short_count(parameters)} parameters, {training.steps:,} steps of "
         f"{section.batch_tokens:,} tokens ({short_count(tokens)}; {tokens / shards.n_tokens:.1f} "
-        f"epochs of {short_count(shards.n_tokens)}); {machine.device}, {machine.precision}, "
-        f"{machine.threads} threads, {'compiled' if training.compiled else 'not compiled'}; "
+        f"epochs of {short_count(shards.n_tokens)}); {_processes(training)}{machine.device}, "
+        f"{machine.precision}, {machine.threads} threads, {compiled}; "
         f"peak {machine.peak_flops / 1e9:,.0f} GFLOP/s ({machine.peak_source}); "
         f"torch {torch.__version__}"
     )
+
+
+def _processes(training: Run) -> str:
+    size = training.world.size
+    return f"{size} processes ({training.config.distributed}), each " if size > 1 else ""

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lilllm.files import make_folder, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine, resolve_machine
 from lilllm.training.state import Counters, checkpoints, newest_valid
 
@@ -38,16 +40,24 @@ FREE_KEYS = frozenset(
         "sample_every",
         "sample_prompts",
         "processes",
+        "micro_batch_size",
+        "distributed",
     }
 )
-"""Keys about logging, saving and watching: a run may continue with other values."""
+"""Keys about logging, saving, watching and where a step is computed: a run may continue with
+other values."""
 
 COMPILE_PAYS_AFTER = 1e14
 """FLOPs of a CPU run, about a quarter of an hour, from which a minute of compiling is won back."""
 
 
 def open_stage(
-    folder: Path, config: Config, keys: tuple[str, ...], report: Report, fresh: bool
+    folder: Path,
+    config: Config,
+    keys: tuple[str, ...],
+    report: Report,
+    fresh: bool,
+    world: World,
 ) -> tuple[Config, Machine, Path | None]:
     """Prepare a stage folder: nothing there, something to continue, or something else.
 
@@ -57,6 +67,7 @@ def open_stage(
         keys: dotted keys and sections that the stage's result depends on.
         report: is told about damaged checkpoints.
         fresh: move what is there aside and start again.
+        world: the processes; the first one does it, and they share the cores of a machine.
 
     Returns:
         the config with every auto resolved, the machine, and a checkpoint to continue from.
@@ -64,11 +75,19 @@ def open_stage(
     Raises:
         ConfigError: the stage was run with other values of `keys`.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            "WORLD_SIZE is over 1, but training on several processes is not there yet",
-            "start lilllm itself, without torchrun",
-        )
+    resolved, machine, latest = world.first(
+        lambda: _open(folder, config, keys, report, fresh, world.size > 1)
+    )
+    if world.size > 1 and config.threads == "auto":
+        cores = (os.cpu_count() or 1) // world.local_size
+        machine = replace(machine, threads=max(1, cores))
+    torch.set_num_threads(machine.threads)
+    return resolved, machine, latest
+
+
+def _open(
+    folder: Path, config: Config, keys: tuple[str, ...], report: Report, fresh: bool, several: bool
+) -> tuple[Config, Machine, Path | None]:
     if fresh and folder.exists():
         old = make_folder(layout(config).root / "old")
         try:
@@ -85,7 +104,8 @@ def open_stage(
         update={
             "device": machine.device,
             "precision": machine.precision,
-            "threads": machine.threads,
+            # several processes share the cores, but the run may go on in one
+            "threads": config.threads if several else machine.threads,
         }
     )
     make_folder(folder)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lilllm.errors import ConfigError, LilllmError, RunError
 from lilllm.model.transformer import Transformer
+from lilllm.training.hardware import resolve_device
 
 T = TypeVar("T")
 Loss = Callable[..., Any]
@@ -80,9 +81,15 @@ class World:
         return bool(flags.item())
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of `values` over all processes, in place, on the device where they are."""
+        """The sum of `values` over all processes, in place, on the device of the gradients."""
         if self.size > 1:
             dist.all_reduce(values)
+        return values
+
+    def sum_on_cpu(self, values: Tensor) -> Tensor:
+        """The sum of `values` on the CPU over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values, group=self.control)
         return values
 
 
@@ -91,7 +98,7 @@ def join(device: str = "cpu") -> World:
     """Find the other processes of this run; alone when nobody started several.
 
     Args:
-        device: cpu or cuda, where the gradients will be.
+        device: of the config, where the gradients will be.
 
     Raises:
         ConfigError: the environment is incomplete, or the device trains in one process only.
@@ -101,6 +108,7 @@ def join(device: str = "cpu") -> World:
     size = dist.get_world_size() if ready else _number("WORLD_SIZE", 1)
     if size == 1:
         return World()
+    device = resolve_device(device)
     if device == "mps":
         raise ConfigError("device=mps trains in one process", "start lilllm without torchrun")
     rank = dist.get_rank() if ready else _number("RANK")

@@ -36,7 +36,7 @@ class Meter:
         run.last_loss = mean = sum(self.losses) / len(self.losses)
         run.tokens_per_s = self.all_steps * run.config.batch_tokens / self.all_seconds
         flops = flops_per_token(run.model.shape, run.windows.length)
-        run.mfu = run.tokens_per_s * flops / run.machine.peak_flops
+        run.mfu = run.tokens_per_s * flops / (run.machine.peak_flops * run.world.size)
         event = StepDone(
             stage=run.stage,
             step=step,
@@ -46,7 +46,7 @@ class Meter:
             grad_norm=grad_norm,
             tokens=run.counters.tokens,
             tokens_per_s=tokens_per_s,
-            mfu=tokens_per_s * flops / run.machine.peak_flops,
+            mfu=tokens_per_s * flops / (run.machine.peak_flops * run.world.size),
             eta_seconds=(run.steps - step) * run.config.batch_tokens / tokens_per_s,
             memory_bytes=peak_memory_bytes(run.machine.device),
         )

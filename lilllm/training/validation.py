@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
-from lilllm.data.batches import Windows, sample_rows
+from lilllm.data.batches import IGNORE, Windows, sample_rows
 from lilllm.model.transformer import Transformer
+from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
 from lilllm.training.loop import to_device
 from lilllm.training.run import Objective
@@ -18,6 +20,7 @@ def mean_loss(
     max_tokens: int,
     micro_batch_size: int,
     machine: Machine,
+    world: World,
     poll: Callable[[], None],
 ) -> float | None:
     """Mean loss per target in nats, or None when there is nothing to score.
@@ -29,16 +32,22 @@ def mean_loss(
         max_tokens: positions to score at most.
         micro_batch_size: sequences per forward pass.
         machine: where the batch goes.
+        world: the processes, which share the samples and take equally many forward passes.
         poll: called before each forward pass; what it raises ends the pass.
     """
     wanted = min(len(windows), max(1, max_tokens // windows.length))
     if not wanted:
         return None
     rows = np.sort(sample_rows(0, wanted, len(windows), seed=0))
-    total, count = 0.0, 0
-    for start in range(0, wanted, micro_batch_size):
+    sums = torch.zeros(2, dtype=torch.float64)  # of losses, of targets
+    for start in range(0, wanted, micro_batch_size * world.size):
         poll()
-        batch = windows.read(rows[start : start + micro_batch_size])
-        total += objective(model, *to_device(batch, machine.device)).item()
-        count += int((batch.targets >= 0).sum())
+        start += world.rank * micro_batch_size
+        own = rows[start : start + micro_batch_size]
+        batch = windows.read(own if len(own) else rows[:1])
+        if not len(own):  # the others have the last samples; nothing of this pass counts
+            batch = batch._replace(targets=np.full_like(batch.targets, IGNORE))
+        sums[0] += objective(model, *to_device(batch, machine.device)).item()
+        sums[1] += int((batch.targets >= 0).sum())
+    total, count = world.sum_on_cpu(sums).tolist()
     return total / count if count else None

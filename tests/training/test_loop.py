@@ -15,6 +15,7 @@ from lilllm.errors import Interrupted, RunError
 from lilllm.events import Event, StepDone
 from lilllm.files import sha256_file, write_json
 from lilllm.model.transformer import Shape, Transformer
+from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
 from lilllm.training.loop import train
 from lilllm.training.metrics import read_metrics
@@ -73,6 +74,7 @@ def make_run(folder: Path, steps: int, settings: Config, **changes: Any) -> tupl
         machine=MACHINE,
         hooks=changes.pop("hooks", Hooks(write_weights)),
         report=events.append,
+        world=changes.pop("world", World()),
     )
     if isinstance(run.hooks, Hooks):
         run.hooks = replace(run.hooks, write_weights=write_weights)
