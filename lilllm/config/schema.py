@@ -25,6 +25,7 @@ Count = Annotated[int, Field(gt=0, lt=2**62)]
 CountFromZero = Annotated[int, Field(ge=0, lt=2**62)]
 Size = Annotated[int, Field(gt=0, lt=2**31)]
 Workers = Annotated[int, Field(gt=0, le=4096)]
+Penalty = Annotated[float, Field(ge=-100, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Repeats = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -297,8 +298,14 @@ class GenerateConfig(Section):
     """Keep only this many most likely tokens; 0: all."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Keep the smallest set of tokens with at least this probability (nucleus sampling)."""
+    min_p: Fraction = 0.0
+    """Keep only tokens at least this many times as likely as the likeliest one; 0: all."""
     repetition_penalty: PositiveFloat = 1.0
     """Divide positive logits of tokens already seen by this, multiply negative ones; 1: none."""
+    presence_penalty: Penalty = 0.0
+    """Subtract this from the logits of tokens that the new text already has; 0: none."""
+    frequency_penalty: Penalty = 0.0
+    """Subtract this from a token's logit for each time that the new text has it; 0: none."""
     stop: tuple[str, ...] = ()
     """Strings that end the text; they are not part of it."""
     prompts: tuple[str, ...] = ()

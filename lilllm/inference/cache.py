@@ -1,65 +1,91 @@
-"""Keys and values of earlier positions, in memory that is allocated once.
+"""Keys and values of earlier positions, in slots: one per running text, memory allocated rarely.
 
-Every sample of a batch has the same number of positions; choosing tokens is `engine.py`'s.
+A slot that became free keeps its positions until another text needs it, so that a conversation's
+next turn finds its history. Who runs in which slot is decided in `engine.py`.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from lilllm.model import Shape
 
+ROUND_TO = 64  # positions; the cache grows in such pieces
+WORTH_COPYING = 8  # positions; fewer are as quickly computed again
 
-class KVCache:
-    """A `Cache` of fixed capacity.
+
+class SlotCache:
+    """Keys and values [slots, G, positions, K] of every layer, and whose they are.
 
     Args:
         shape: the model's sizes.
-        batch: samples B.
-        capacity: positions it can hold per sample.
         dtype: of keys and values.
         device: where they are kept.
+
+    Attributes:
+        held: of each slot, the token ids whose positions it holds.
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        batch: int,
-        capacity: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        size = (batch, shape.n_kv_heads, capacity, shape.head_dim)  # [B, G, capacity, K]
-        self.keys = [torch.empty(size, dtype=dtype, device=device) for _ in range(shape.n_layers)]
-        self.values = [torch.empty(size, dtype=dtype, device=device) for _ in range(shape.n_layers)]
-        self._length = 0
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+        self.shape = shape
+        size = (0, shape.n_kv_heads, 0, shape.head_dim)
+        self.keys, self.values = (
+            [torch.empty(size, dtype=dtype, device=device) for _ in range(shape.n_layers)]
+            for _ in range(2)
+        )
+        self.held: list[list[int]] = []
+        self.free: list[int] = []  # the one used longest ago first
 
     @property
-    def length(self) -> int:
-        """Positions already stored."""
-        return self._length
+    def positions(self) -> int:
+        """Positions that a slot has room for."""
+        return self.keys[0].shape[2]
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v [B, G, T, K] of new positions; return all of them [B, G, S, K].
-
-        The last layer's call ends the forward pass, so it moves `length` on.
-        """
-        end = self._length + k.shape[2]
-        keys, values = self.keys[layer], self.values[layer]
-        if end > keys.shape[2]:
-            raise ValueError(f"{end} positions do not fit into a cache of {keys.shape[2]}")
-        keys[:, :, self._length : end] = k
-        values[:, :, self._length : end] = v
-        if layer == len(self.keys) - 1:
-            self._length = end
-        return keys[:, :, :end], values[:, :, :end]
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Make sample `i` of the batch a copy of what sample `rows[i]` was.
-
-        Repeating a row forks it, leaving one out drops it.
-        """
+    def reserve(self, slots: int, positions: int) -> None:
+        """Make room for at least so many slots and positions; what is held stays."""
+        have = len(self.held), self.positions
+        wanted = max(slots, have[0]), max(positions, have[1])
+        if wanted == have:
+            return
         for tensors in (self.keys, self.values):
-            for layer, tensor in enumerate(tensors):
-                tensors[layer] = tensor[list(rows)]
+            for layer, old in enumerate(tensors):
+                # zeros, because what is masked is multiplied by 0 and must not be NaN
+                tensors[layer] = old.new_zeros(wanted[0], old.shape[1], wanted[1], old.shape[3])
+                tensors[layer][: have[0], :, : have[1]] = old
+        self.free[:0] = range(have[0], wanted[0])
+        self.held += [[] for _ in range(have[0], wanted[0])]
+
+    def lease(self, ids: Sequence[int]) -> tuple[int, int]:
+        """A free slot for a text that begins with `ids`, and how many of these it holds already.
+
+        The slot with the longest common beginning is continued if it is free and not much is lost
+        of it, else that beginning is copied from it.
+        """
+        common = [_common(held, ids) for held in self.held]
+        source = max(range(len(common)), key=common.__getitem__)
+        kept = common[source]
+        if source in self.free and 2 * kept >= len(self.held[source]) > 0:
+            slot = source
+        else:  # what another text holds is worth keeping as long as there is an empty slot
+            slot = min((free for free in self.free if not self.held[free]), default=self.free[0])
+        if slot != source:
+            kept = kept if kept >= WORTH_COPYING else 0
+            for tensor in (*self.keys, *self.values):
+                tensor[slot, :, :kept] = tensor[source, :, :kept]
+        self.free.remove(slot)
+        self.held[slot] = list(ids[:kept])
+        return slot, kept
+
+    def release(self, slot: int) -> None:
+        """Let a slot be used by others; what it holds stays until then."""
+        self.free.append(slot)
+
+
+def _common(held: Sequence[int], ids: Sequence[int]) -> int:
+    """How many tokens two texts begin with in common."""
+    count = 0
+    for one, other in zip(held, ids, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

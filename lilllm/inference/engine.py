@@ -1,29 +1,44 @@
-"""Generation from one prompt: prefill once, decode all its samples as one batch.
+"""Generation for many texts at once: they join and leave between steps.
 
-Knows token ids and a way to decode them; prompts as text, templates and files are the stages'.
-All samples of a batch are at the same position; a batch of unequal prompts would need a mask in
-the model and a cache that knows each row's length.
+For a few prompts `generate` is enough:
+
+    engine = Engine(model, stop_ids=stop_ids, new_decoder=lambda: StreamDecoder(tokenizer))
+    made = engine.generate(tokenizer.encode_prompt("Once upon a time"), GenerateConfig())
+    print(made.samples[0].text)
+
+A server submits requests whenever they come and steps as long as there is something to do:
+
+    number = engine.submit(Request(prompt_ids, options, seed=7, logprobs=None))
+    while engine.busy:
+        for delta in engine.step():
+            ...  # delta.request, .text, .token_ids, .finish_reason
+    engine.cancel(number)  # at any time between two steps
+
+A step takes waiting requests into free slots, computes at most `prefill_chunk` tokens of prompts,
+and adds one token to every text whose prompt is done. An engine belongs to one thread: `submit`,
+`cancel` and `step` must not run at the same time. Nothing bounds the queue; `waiting` tells how
+long it is. Knows token ids and a way to decode them; prompts as text, templates and files are the
+stages'.
 """
 
-import random
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Literal
+from itertools import count
 
 import torch
 from torch import Tensor
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError
-from lilllm.inference.cache import KVCache
-from lilllm.inference.sampling import next_tokens, sample_generator
+from lilllm.inference.cache import ROUND_TO
+from lilllm.inference.decoder import Decoder
+from lilllm.inference.request import Delta, FinishReason, Request, TokenScore
+from lilllm.inference.sampling import History, Sampler, next_tokens, sample_generator
 from lilllm.inference.stopping import TextDecoder, TextStream
 from lilllm.model import Transformer, count_parameters
-
-FinishReason = Literal["stop", "length"]
 
 ONE_THREAD_BELOW = 2e7
 """Parameters times samples below which a CPU decodes with one thread: there is less to compute
@@ -51,10 +66,10 @@ class Generation:
     """What `Engine.generate` made, and how fast.
 
     Attributes:
-        samples: in the order of their numbers.
-        prompt_tokens: length of the prompt.
-        first_token_s: seconds from the call to the first tokens.
-        decode_tokens: tokens of all samples after their first.
+        samples: prompt by prompt, in the order of their numbers.
+        prompt_tokens: length of the prompts.
+        first_token_s: seconds from the call to the first token.
+        decode_tokens: tokens of all samples after that.
         decode_s: seconds those took.
     """
 
@@ -65,13 +80,36 @@ class Generation:
     decode_s: float
 
 
+class _Stream:
+    """A request that was taken in: what of its prompt is done, and its text so far."""
+
+    def __init__(self, number: int, request: Request, engine: "Engine") -> None:
+        self.number, self.request = number, request
+        self.prompt = list(request.prompt_ids)
+        options = request.options
+        self.budget = engine.budget(len(self.prompt), options)
+        self.slot = -1
+        self.done = 0  # positions whose keys and values are stored
+        self.last = self.prompt[-1]  # the token that the next step reads
+        self.new_tokens = 0
+        self.text = TextStream(engine.new_decoder() if engine.new_decoder else None, options.stop)
+        self.draw = sample_generator(request.seed, request.sample)
+        self.sampler = Sampler.of(options)
+        vocabulary, device = engine.decoder.shape.vocab_size, engine.decoder.device
+        looks_back = self.sampler.looks_back
+        self.history = History(self.prompt, vocabulary, device) if looks_back else None
+
+
 class Engine:
     """Generates with one model.
 
     Args:
-        model: used as it is, on its device and in its type.
+        model: its weights are taken as they are now, in their type and on their device.
         stop_ids: tokens that end a text.
         new_decoder: makes a decoder for one sample; needed for text and stop strings.
+        max_streams: texts that advance together; further ones wait.
+        capacity: positions per text at most, prompt and answer together; None: the context.
+        prefill_chunk: tokens of prompts computed in one step at most.
     """
 
     def __init__(
@@ -80,162 +118,281 @@ class Engine:
         *,
         stop_ids: Collection[int] = (),
         new_decoder: Callable[[], TextDecoder] | None = None,
+        max_streams: int = 32,
+        capacity: int | None = None,
+        prefill_chunk: int = 512,
     ) -> None:
-        self.model, self.stop_ids, self.new_decoder = model, frozenset(stop_ids), new_decoder
+        self.stop_ids, self.new_decoder = frozenset(stop_ids), new_decoder
+        self.decoder = Decoder(model)
+        self.cache = self.decoder.new_cache()
+        self.max_streams, self.prefill_chunk = max_streams, prefill_chunk
+        context = model.shape.max_seq_len
+        self.capacity = min(capacity or context, context)
+        self.parameters = sum(count_parameters(model.shape).values())
+        self._numbers = count()
+        self._waiting: deque[_Stream] = deque()
+        self._prefilling: _Stream | None = None
+        self._running: list[_Stream] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has something to do."""
+        return bool(self._waiting or self._prefilling or self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no step has taken in yet."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Requests that were taken in and have not ended."""
+        return len(self._running) + (self._prefilling is not None)
+
+    def budget(self, prompt_tokens: int, options: GenerateConfig) -> int:
+        """Tokens that a prompt may get at most."""
+        # the last token is only shown, never fed back, so it needs no position
+        return min(options.max_new_tokens, self.capacity - prompt_tokens + 1)
+
+    def submit(self, request: Request) -> int:
+        """Queue a request; its number appears in the deltas of later steps.
+
+        Raises:
+            ConfigError: the prompt is longer than the context.
+            ValueError: an empty prompt, a token outside the vocabulary, or stop strings without
+                a decoder.
+        """
+        prompt, vocabulary = request.prompt_ids, self.decoder.shape.vocab_size
+        if len(prompt) > self.capacity:
+            raise ConfigError(
+                f"the prompt has {len(prompt)} tokens, the model's context is {self.capacity}",
+                "shorten the prompt, or train a model with a larger model.max_seq_len",
+            )
+        if not prompt:
+            raise ValueError("a prompt needs at least one token")
+        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+            raise ValueError(f"a token of the prompt is outside the vocabulary {vocabulary}")
+        if request.options.stop and self.new_decoder is None:
+            raise ValueError("stop strings need a decoder")
+        stream = _Stream(next(self._numbers), request, self)
+        self._waiting.append(stream)
+        return stream.number
+
+    def cancel(self, request: int) -> bool:
+        """Drop a request, waiting or running; no further delta comes. False: it had ended."""
+        for stream in self._waiting:
+            if stream.number == request:
+                self._waiting.remove(stream)
+                return True
+        if self._prefilling is not None and self._prefilling.number == request:
+            self.cache.release(self._prefilling.slot)
+            self._prefilling = None
+            return True
+        for stream in self._running:
+            if stream.number == request:
+                self._leave(stream)
+                return True
+        return False
+
+    def step(self) -> list[Delta]:
+        """Advance every running request by one token, and prompts by a chunk."""
+        with torch.inference_mode(), _fitting_threads(self):
+            self._take_in()
+            return self._decode() if self._running else []
 
     def generate(
         self,
-        prompt_ids: Sequence[int],
+        prompt_ids: Sequence[int] | Sequence[Sequence[int]],
         options: GenerateConfig,
         *,
         n: int = 1,
         seed: int = 0,
         on_text: Callable[[int, str], None] | None = None,
     ) -> Generation:
-        """Continue a prompt.
+        """Continue one prompt or many, which need not be equally long.
 
         Args:
-            prompt_ids: at least one token, usually starting with BOS.
+            prompt_ids: one prompt, or a sequence of prompts.
             options: how to sample and when to stop.
-            n: samples; sample i is the same whatever n is.
+            n: samples of each prompt; sample i is the same whatever n and the other prompts are.
             seed: equal seeds give equal samples.
-            on_text: called with (sample, new text) as soon as the text is certain.
+            on_text: called with (index in the result's samples, new text) as soon as the text is
+                certain.
 
         Raises:
-            ConfigError: the prompt is longer than the context.
-            ValueError: an empty prompt, a token outside the vocabulary, n below 1, or stop
-                strings without a decoder.
+            ConfigError: a prompt is longer than the context.
+            ValueError: no prompt, n below 1, or see `submit`.
         """
-        self._check(prompt_ids, options, n)
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode(), _fitting_threads(self.model, n):
-                return _Decoding(self, prompt_ids, options, n, seed, on_text).run()
-        finally:
-            self.model.train(training)
-
-    def _check(self, prompt_ids: Sequence[int], options: GenerateConfig, n: int) -> None:
-        shape = self.model.shape
-        if len(prompt_ids) > shape.max_seq_len:
-            raise ConfigError(
-                f"the prompt has {len(prompt_ids)} tokens, the model's context is "
-                f"{shape.max_seq_len}",
-                "shorten the prompt, or train a model with a larger model.max_seq_len",
-            )
-        if not prompt_ids or n < 1:
-            raise ValueError("a prompt needs at least one token, and n at least one sample")
-        if not 0 <= min(prompt_ids) <= max(prompt_ids) < shape.vocab_size:
-            raise ValueError(f"a token of the prompt is outside the vocabulary {shape.vocab_size}")
-        if options.stop and self.new_decoder is None:
-            raise ValueError("stop strings need a decoder")
-
-
-class _Decoding:
-    """One call of `Engine.generate`: the rows still decoding and what each has so far."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        prompt_ids: Sequence[int],
-        options: GenerateConfig,
-        n: int,
-        seed: int,
-        on_text: Callable[[int, str], None] | None,
-    ) -> None:
-        self.model, self.stop_ids, self.options = engine.model, engine.stop_ids, options
-        self.prompt_ids = list(prompt_ids)
-        # the last token is only shown, never fed back, so it needs no position
-        room = self.model.shape.max_seq_len - len(prompt_ids) + 1
-        self.budget = min(options.max_new_tokens, room)
-        self.samples = [Sample() for _ in range(n)]
-        self.draws = [sample_generator(seed, index) for index in range(n)]
-        self.streams = [
-            TextStream(
-                engine.new_decoder() if engine.new_decoder else None,
-                options.stop,
-                partial(on_text, index) if on_text else _unheard,
-            )
-            for index in range(n)
-        ]
-        self.active = list(range(n))  # the sample of each row of the batch
-
-    def run(self) -> Generation:
-        """Prefill, then one token per row and forward pass until every row has ended."""
+        prompts = [[*ids] if isinstance(ids, Sequence) else [ids] for ids in prompt_ids]
+        if prompt_ids and isinstance(prompt_ids[0], int):
+            prompts = [[token for prompt in prompts for token in prompt]]
+        if not prompts or n < 1:
+            raise ValueError("there must be at least one prompt and one sample of each")
         start = time.perf_counter()
-        logits = self._prefill()  # [B, V]
-        first = decoded = start
-        fed = 0
-        while True:
-            tokens = next_tokens(logits, self.options, self.seen, self._active_draws())
-            chosen = tokens.tolist()
-            decoded = time.perf_counter()
-            if not fed:
-                first = decoded
-            keep = [row for row, token in enumerate(chosen) if self._accept(row, token)]
-            if not keep:
-                break
-            if len(keep) < len(chosen):
-                tokens = tokens[keep]
-                self._drop_all_but(keep)
-            if self.seen is not None:
-                self.seen.scatter_(1, tokens[:, None], True)
-            logits = self.model(tokens[:, None], cache=self.cache)[:, -1]
-            fed += len(keep)
-        return Generation(self.samples, len(self.prompt_ids), first - start, fed, decoded - first)
+        index: dict[int, int] = {}  # of each request among the samples
+        try:
+            for ids in prompts:
+                for sample in range(n):
+                    index[self.submit(Request(ids, options, seed, sample))] = len(index)
+            return self._collect(index, sum(map(len, prompts)), start, on_text)
+        finally:  # an interrupted caller leaves nothing behind
+            for number in index:
+                self.cancel(number)
 
-    def _prefill(self) -> Tensor:
-        """Run the prompt once and fork its cache for every sample."""
-        weight = self.model.output_weight
-        prompt = torch.tensor([self.prompt_ids], device=weight.device)  # [1, T]
-        capacity = len(self.prompt_ids) + self.budget - 1
-        self.cache = KVCache(self.model.shape, 1, capacity, weight.dtype, weight.device)
-        hidden = self.model.hidden(prompt, cache=self.cache)[:, -1]
-        rows = [0] * len(self.samples)
-        if len(rows) > 1:
-            self.cache.select(rows)
-        self.seen: Tensor | None = None
-        if self.options.repetition_penalty != 1:
-            vocabulary = self.model.shape.vocab_size
-            self.seen = torch.zeros(len(rows), vocabulary, dtype=torch.bool, device=weight.device)
-            self.seen[:, prompt[0]] = True
-        return self.model.logits(hidden)[rows]
+    def _collect(
+        self,
+        index: dict[int, int],
+        prompt_tokens: int,
+        start: float,
+        on_text: Callable[[int, str], None] | None,
+    ) -> Generation:
+        samples = [Sample() for _ in index]
+        left, fed = len(index), 0
+        first = now = 0.0
+        while left:
+            deltas = [delta for delta in self.step() if delta.request in index]
+            now = time.perf_counter()
+            if first:
+                fed += len(deltas)
+            elif deltas:
+                first = now
+            for delta in deltas:
+                sample = samples[index[delta.request]]
+                sample.ids += delta.token_ids
+                sample.text += delta.text
+                if delta.text and on_text is not None:
+                    on_text(index[delta.request], delta.text)
+                if delta.finish_reason is not None:
+                    sample.finish_reason = delta.finish_reason
+                    left -= 1
+        return Generation(samples, prompt_tokens, first - start, fed, now - first)
 
-    def _active_draws(self) -> list[random.Random]:
-        return [self.draws[sample] for sample in self.active]
+    def _take_in(self) -> None:
+        """Give slots to waiting requests and compute up to a chunk of their prompts."""
+        room = self.prefill_chunk
+        while room > 0:
+            stream = self._prefilling or self._admit()
+            if stream is None:
+                return
+            # the last token of a prompt is read by the step that decodes its first new one
+            chunk = stream.prompt[stream.done : -1][:room]
+            if chunk:
+                self.decoder.prefill(chunk, stream.slot, stream.done, self.cache)
+                self.cache.held[stream.slot] += chunk
+                stream.done += len(chunk)
+                room -= len(chunk)
+            self._prefilling = stream
+            if stream.done == len(stream.prompt) - 1:
+                self._running.append(stream)
+                self._prefilling = None
 
-    def _accept(self, row: int, token: int) -> bool:
-        """Add a token to its sample; whether the sample goes on."""
-        index = self.active[row]
-        sample, stream = self.samples[index], self.streams[index]
-        ended = token in self.stop_ids
-        if not ended:
-            sample.ids.append(token)
-            ended = stream.push(token)
-        if not ended and len(sample.ids) < self.budget:
-            return True
-        if stream.finish() or ended:
-            sample.finish_reason = "stop"
-        sample.text = stream.text
-        return False
+    def _admit(self) -> _Stream | None:
+        if not self._waiting or self.running >= self.max_streams:
+            return None
+        stream = self._waiting.popleft()
+        positions = len(stream.prompt) + stream.budget - 1
+        slots = min(self.max_streams, self.running + len(self._waiting) + 1)
+        self.cache.reserve(slots, min(-(-positions // ROUND_TO) * ROUND_TO, self.capacity))
+        stream.slot, stream.done = self.cache.lease(stream.prompt[:-1])
+        return stream
 
-    def _drop_all_but(self, rows: list[int]) -> None:
-        self.active = [self.active[row] for row in rows]
-        self.cache.select(rows)
-        if self.seen is not None:
-            self.seen = self.seen[rows]
+    def _decode(self) -> list[Delta]:
+        """One token for every running stream."""
+        streams = list(self._running)
+        last = torch.tensor([stream.last for stream in streams], device=self.decoder.device)
+        slots = [stream.slot for stream in streams]
+        logits = self.decoder.decode(last, slots, [stream.done for stream in streams], self.cache)
+        for stream in streams:
+            self.cache.held[stream.slot].append(stream.last)
+            stream.done += 1
+        tokens = self._choose(streams, logits)
+        chosen = tokens.tolist()
+        scores = _scores(streams, logits, tokens)
+        return [
+            self._accept(stream, token, score)
+            for stream, token, score in zip(streams, chosen, scores, strict=True)
+        ]
+
+    def _choose(self, streams: list[_Stream], logits: Tensor) -> Tensor:
+        """The next token [B] of each stream; those that sample alike do it together."""
+        groups: dict[Sampler, list[int]] = {}
+        for row, stream in enumerate(streams):
+            groups.setdefault(stream.sampler, []).append(row)
+        tokens = torch.empty(len(streams), dtype=torch.long, device=logits.device)
+        for sampler, rows in groups.items():
+            chosen = [streams[row] for row in rows]
+            histories = [stream.history for stream in chosen if stream.history is not None]
+            alike = logits if len(groups) == 1 else logits[rows]
+            picked = next_tokens(alike, sampler, histories, [stream.draw for stream in chosen])
+            if len(groups) == 1:
+                tokens = picked
+            else:
+                tokens[rows] = picked
+        for row, stream in enumerate(streams):
+            if stream.history is not None:
+                stream.history.add(tokens[row : row + 1])
+        return tokens
+
+    def _accept(self, stream: _Stream, token: int, score: TokenScore | None) -> Delta:
+        """Add a token to its text, or end it."""
+        reason: FinishReason | None = None
+        new: tuple[int, ...] = ()
+        if token in self.stop_ids:
+            reason = "stop"
+        else:
+            new = (token,)
+            stream.new_tokens += 1
+            stream.last = token
+            if stream.text.push(token):
+                reason = "stop"
+            elif stream.new_tokens == stream.budget:
+                reason = "length"
+        if reason is not None:
+            if stream.text.finish():
+                reason = "stop"
+            self._leave(stream)
+        return Delta(
+            request=stream.number,
+            token_ids=new,
+            text=stream.text.take(),
+            scores=(score,) if new and score is not None else (),
+            finish_reason=reason,
+            prompt_tokens=len(stream.prompt),
+            new_tokens=stream.new_tokens,
+        )
+
+    def _leave(self, stream: _Stream) -> None:
+        self._running.remove(stream)
+        self.cache.release(stream.slot)
 
 
-def _unheard(text: str) -> None:
-    """Where nobody listens to the text as it grows."""
+def _scores(streams: list[_Stream], logits: Tensor, tokens: Tensor) -> list[TokenScore | None]:
+    """Log-probabilities of the chosen tokens and the likeliest ones, where asked for."""
+    scores: list[TokenScore | None] = [None] * len(streams)
+    rows = [row for row, stream in enumerate(streams) if stream.request.logprobs is not None]
+    if not rows:
+        return scores
+    logprobs = logits[rows].log_softmax(dim=-1)
+    most = max(streams[row].request.logprobs or 0 for row in rows)
+    top = logprobs.topk(min(most, logprobs.shape[-1]), dim=-1)
+    own = logprobs.gather(1, tokens[rows][:, None])[:, 0].tolist()
+    likeliest = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    for row, logprob, (ids, values) in zip(rows, own, likeliest, strict=True):
+        pairs = list(zip(ids, values, strict=True))[: streams[row].request.logprobs]
+        scores[row] = TokenScore(int(tokens[row]), logprob, tuple(pairs))
+    return scores
 
 
 @contextmanager
-def _fitting_threads(model: Transformer, samples: int) -> Iterator[None]:
+def _fitting_threads(engine: Engine) -> Iterator[None]:
     """As many CPU threads as the work of one step can use."""
     threads = torch.get_num_threads()
-    work = samples * sum(count_parameters(model.shape).values())
-    if model.output_weight.device.type != "cpu" or work >= ONE_THREAD_BELOW or threads == 1:
+    texts = min(engine.running + engine.waiting, engine.max_streams)
+    if (
+        engine.decoder.device.type != "cpu"
+        or texts * engine.parameters >= ONE_THREAD_BELOW
+        or threads == 1
+    ):
         yield
         return
     torch.set_num_threads(1)

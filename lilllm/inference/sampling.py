@@ -1,16 +1,64 @@
 """From logits to the next token: small functions on logits [B, V], applied one after another.
 
 Each returns new logits; a token that may not be taken has -inf. Random numbers come from outside,
-one per sample and token, so a sample does not depend on which others share its batch.
+one per sample and token, so a sample does not depend on which others share its batch. Nothing
+here waits for the device.
 """
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lilllm.config.schema import GenerateConfig
+
+
+class Sampler(NamedTuple):
+    """How a token is chosen: the part of `generate` that acts on logits."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+
+    @classmethod
+    def of(cls, options: GenerateConfig) -> "Sampler":
+        """The sampler that a config asks for."""
+        return cls(*(getattr(options, name) for name in cls._fields))
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether earlier tokens matter."""
+        penalties = self.repetition_penalty, self.presence_penalty, self.frequency_penalty
+        return penalties != (1, 0, 0)
+
+
+class History:
+    """How often each token came, of one text.
+
+    Args:
+        prompt_ids: tokens of the prompt.
+        vocab_size: V.
+        device: where logits are.
+
+    Attributes:
+        in_prompt: bool [V], tokens of the prompt.
+        counts: fp32 [V], how often each is among the new tokens.
+    """
+
+    def __init__(self, prompt_ids: Sequence[int], vocab_size: int, device: torch.device) -> None:
+        self.in_prompt = torch.zeros(vocab_size, dtype=torch.bool, device=device)
+        self.in_prompt[torch.tensor(prompt_ids, device=device)] = True
+        self.counts = torch.zeros(vocab_size, device=device)
+
+    def add(self, token: Tensor) -> None:
+        """Count a new token, an id of shape [1]."""
+        self.counts.index_add_(0, token, torch.ones_like(token, dtype=torch.float32))
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -42,6 +90,18 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)
 
 
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Keep tokens at least p times as likely as the likeliest one; 0 keeps all.
+
+    Source: Nguyen et al. 2024, arXiv:2407.01082.
+    """
+    if p <= 0:
+        return logits
+    probabilities = logits.softmax(dim=-1)
+    threshold = p * probabilities.amax(dim=-1, keepdim=True)
+    return logits.masked_fill(probabilities < threshold, -torch.inf)
+
+
 def penalize_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Divide positive logits of tokens in `seen` (bool [B, V]) by a penalty, multiply negative.
 
@@ -51,6 +111,16 @@ def penalize_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
         return logits
     penalized = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, penalized, logits)
+
+
+def penalize_counts(logits: Tensor, counts: Tensor, presence: float, frequency: float) -> Tensor:
+    """Subtract `presence` from tokens with a count [B, V], and `frequency` for each one counted.
+
+    Source: OpenAI's API reference, "frequency and presence penalties".
+    """
+    if presence == frequency == 0:
+        return logits
+    return logits - presence * (counts > 0) - frequency * counts
 
 
 def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
@@ -68,23 +138,30 @@ def pick(logits: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def next_tokens(
-    logits: Tensor, options: GenerateConfig, seen: Tensor | None, draws: Sequence[random.Random]
+    logits: Tensor,
+    sampler: Sampler,
+    histories: Sequence[History],
+    draws: Sequence[random.Random],
 ) -> Tensor:
     """The next token id of each sample, [B].
 
     Args:
-        logits: [B, V] of the last position.
-        options: temperature 0 takes the most likely token, the lowest id among equals.
-        seen: bool [B, V], the tokens that `repetition_penalty` applies to; None where it is 1.
+        logits: fp32 [B, V] of the last position.
+        sampler: temperature 0 takes the most likely token, the lowest id among equals.
+        histories: one per sample; read only where the sampler looks back.
         draws: one random generator per sample.
     """
-    logits = logits.float()
-    if seen is not None:
-        logits = penalize_repetition(logits, seen, options.repetition_penalty)
-    if options.temperature == 0:
+    if sampler.looks_back:
+        counts = torch.stack([history.counts for history in histories])
+        seen = torch.stack([history.in_prompt for history in histories]) | (counts > 0)
+        logits = penalize_repetition(logits, seen, sampler.repetition_penalty)
+        penalties = sampler.presence_penalty, sampler.frequency_penalty
+        logits = penalize_counts(logits, counts, *penalties)
+    if sampler.temperature == 0:
         return logits.argmax(dim=-1)
-    logits = apply_temperature(logits, options.temperature)
-    logits = keep_top_p(keep_top_k(logits, options.top_k), options.top_p)
+    logits = apply_temperature(logits, sampler.temperature)
+    logits = keep_top_p(keep_top_k(logits, sampler.top_k), sampler.top_p)
+    logits = keep_min_p(logits, sampler.min_p)
     uniforms = torch.tensor([draw.random() for draw in draws], device=logits.device)
     return pick(logits, uniforms)
 

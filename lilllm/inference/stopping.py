@@ -1,6 +1,6 @@
 """Text that grows token by token: what of it may be shown, and whether a stop string ended it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -57,39 +57,31 @@ class StopFilter:
 
 
 class TextStream:
-    """The text of one sample: decoded, cut at stop strings, passed on piece by piece.
+    """The text of one sample: decoded, cut at stop strings, taken piece by piece.
 
     Args:
         decoder: None where only token ids are wanted.
         stops: strings that end the text.
-        show: called with every piece that is certain.
     """
 
-    def __init__(
-        self, decoder: TextDecoder | None, stops: Sequence[str], show: Callable[[str], None]
-    ) -> None:
-        self.decoder, self.filter, self.show = decoder, StopFilter(stops), show
-        self.pieces: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """Everything shown so far."""
-        return "".join(self.pieces)
+    def __init__(self, decoder: TextDecoder | None, stops: Sequence[str]) -> None:
+        self.decoder, self.filter = decoder, StopFilter(stops)
+        self.certain = ""
 
     def push(self, token_id: int) -> bool:
         """Add a token; whether a stop string is now complete."""
         if self.decoder is not None:
-            self._emit(self.filter.push(self.decoder.push(token_id)))
+            self.certain += self.filter.push(self.decoder.push(token_id))
         return self.filter.stopped
 
     def finish(self) -> bool:
-        """Show what was held back; whether that completed a stop string."""
+        """Let go of what was held back; whether that completed a stop string."""
         if self.decoder is not None and not self.filter.stopped:
-            self._emit(self.filter.push(self.decoder.finish()))
-            self._emit(self.filter.finish())
+            self.certain += self.filter.push(self.decoder.finish())
+            self.certain += self.filter.finish()
         return self.filter.stopped
 
-    def _emit(self, piece: str) -> None:
-        if piece:
-            self.pieces.append(piece)
-            self.show(piece)
+    def take(self) -> str:
+        """The text that became certain since the last call."""
+        piece, self.certain = self.certain, ""
+        return piece

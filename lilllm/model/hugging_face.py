@@ -140,6 +140,9 @@ def generation_to_json(
     for key in ("repetition_penalty", "max_new_tokens"):
         if key in generation:
             config[key] = generation[key]
+    for key in ("min_p", "presence_penalty", "frequency_penalty"):
+        if generation.get(key):  # the last two are ours: transformers has no such options
+            config[key] = generation[key]
     if generation.get("stop"):
         config["stop"] = list(generation["stop"])  # ours: `stop_strings` would need a tokenizer
     return config
@@ -158,6 +161,9 @@ def generation_from_json(config: Any) -> dict[str, Any]:
         ("top_k", 0, float("inf")),
         ("top_p", 1e-9, 1.0),
         ("repetition_penalty", 1e-9, float("inf")),
+        ("min_p", 0.0, 1.0),
+        ("presence_penalty", -100.0, 100.0),
+        ("frequency_penalty", -100.0, 100.0),
         ("max_new_tokens", 1, float("inf")),
     ):
         value = config.get(key)

@@ -11,7 +11,7 @@ from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError, LilllmError
 from lilllm.events import Caution, Note, Report
 from lilllm.files import write_json
-from lilllm.inference import Sample
+from lilllm.inference import Engine, Sample
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.stages.generate import make_engine, whole
 
@@ -38,6 +38,11 @@ class Chat:
     seed: int = 0
     system: str = ""
     turns: list[Message] = field(default_factory=list)
+    _engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One engine for the whole conversation: it remembers what it has read."""
+        self._engine = make_engine(self.loaded)
 
     @property
     def answers(self) -> bool:
@@ -81,9 +86,7 @@ class Chat:
             self.turns.pop()
             raise
         try:
-            made = make_engine(self.loaded).generate(
-                ids, self.options, seed=self.seed, on_text=listen
-            )
+            made = self._engine.generate(ids, self.options, seed=self.seed, on_text=listen)
         finally:
             self.turns.append({"role": "assistant", "content": "".join(heard)})
             self.seed += 1

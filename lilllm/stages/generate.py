@@ -11,7 +11,7 @@ from pathlib import Path
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Report
-from lilllm.inference import Engine, Generation
+from lilllm.inference import Engine
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.tokenizer import StreamDecoder
 
@@ -34,7 +34,7 @@ class GenerateResult:
     """All samples, prompt by prompt.
 
     decode_tokens_per_s: tokens of all samples after their first, per second of making them.
-    first_token_ms: from the call to the first token, the longest of all prompts.
+    first_token_ms: from the call to the first token of any.
     """
 
     checkpoint: Path
@@ -76,34 +76,32 @@ def run(
     if chat and not loaded.chat_trained:
         report(Caution("this base model was never trained to chat: expect it to ramble"))
     engine = make_engine(loaded)
-    made: list[TextSample] = []
-    speeds: list[Generation] = []
-    for number, prompt in enumerate(map(whole, prompts)):
-        message = [{"role": "user", "content": prompt}]
-        ids = (
-            loaded.tokenizer.encode_chat(message, add_generation_prompt=True)
-            if chat
-            else loaded.prompt_ids(prompt)
+    texts = [whole(prompt) for prompt in prompts]
+    ids = [
+        loaded.tokenizer.encode_chat(
+            [{"role": "user", "content": text}], add_generation_prompt=True
         )
-        result = engine.generate(
-            ids,
-            options,
-            n=samples,
-            seed=seed,
-            on_text=_numbered(on_text, number) if on_text else None,
-        )
-        speeds.append(result)
-        made += [
-            TextSample(prompt, sample.text, len(ids), len(sample.ids), sample.finish_reason)
-            for sample in result.samples
-        ]
-    decoded = sum(result.decode_tokens for result in speeds)
-    seconds = sum(result.decode_s for result in speeds)
+        if chat
+        else loaded.prompt_ids(text)
+        for text in texts
+    ]
+    made = engine.generate(
+        ids, options, n=samples, seed=seed, on_text=_numbered(on_text, samples) if on_text else None
+    )
     return GenerateResult(
         checkpoint=loaded.folder,
-        samples=made,
-        decode_tokens_per_s=decoded / seconds if decoded and seconds else None,
-        first_token_ms=max((result.first_token_s for result in speeds), default=0.0) * 1000,
+        samples=[
+            TextSample(
+                texts[index // samples],
+                sample.text,
+                len(ids[index // samples]),
+                len(sample.ids),
+                sample.finish_reason,
+            )
+            for index, sample in enumerate(made.samples)
+        ],
+        decode_tokens_per_s=made.decode_tokens / made.decode_s if made.decode_tokens else None,
+        first_token_ms=made.first_token_s * 1000,
     )
 
 
@@ -135,5 +133,5 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _numbered(on_text: OnText, number: int) -> Callable[[int, str], None]:
-    return lambda sample, text: on_text(number, sample, text)
+def _numbered(on_text: OnText, samples: int) -> Callable[[int, str], None]:
+    return lambda index, text: on_text(index // samples, index % samples, text)

@@ -8,8 +8,7 @@ import transformers
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError
-from lilllm.inference import Engine
-from lilllm.inference.cache import KVCache
+from lilllm.inference import Engine, Request
 from lilllm.model import Shape, Transformer, save_model
 
 torch.set_num_threads(1)
@@ -37,20 +36,6 @@ class Letters:
 
     def finish(self) -> str:
         return ""
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("shape", [PLAIN, QK_NORM], ids=["plain", "qk_norm"])
-def test_cached_decode_equals_full_forward(shape: Shape) -> None:
-    model = random_model(shape)
-    ids = torch.randint(0, 211, (3, 30), generator=torch.Generator().manual_seed(0))
-    full = model(ids)
-    cache = KVCache(shape, 3, 30)
-    pieces = [model(part, cache=cache) for part in ids.split([7, 1, 1, 12, 1, 8], dim=1)]
-    assert cache.length == 30
-    torch.testing.assert_close(torch.cat(pieces, dim=1), full, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match="31 positions do not fit"):
-        model(ids[:, :1], cache=cache)
 
 
 @torch.no_grad()
@@ -181,11 +166,97 @@ def test_a_model_in_training_is_sampled_without_dropout_and_stays_in_training() 
 
 def test_a_small_model_decodes_with_one_thread_and_gives_the_others_back() -> None:
     heard: list[int] = []
+
+    class Listening(Letters):
+        def push(self, token_id: int) -> str:
+            heard.append(torch.get_num_threads())
+            return super().push(token_id)
+
     torch.set_num_threads(2)
     try:
-        Engine(random_model(PLAIN), new_decoder=Letters).generate(
-            PROMPT, SAMPLED, on_text=lambda index, text: heard.append(torch.get_num_threads())
-        )
+        Engine(random_model(PLAIN), new_decoder=Listening).generate(PROMPT, SAMPLED)
         assert set(heard) == {1} and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+RAGGED = [PROMPT, [0], [0, *range(1, 60)], [0, 5, 17, 200, 9, 9, 9], [0, *range(1, 60), 3, 4]]
+
+
+def drain(engine: Engine, found: dict[int, list[int]], steps: int | None = None) -> None:
+    while engine.busy and steps != 0:
+        for delta in engine.step():
+            found.setdefault(delta.request, []).extend(delta.token_ids)
+        steps = None if steps is None else steps - 1
+
+
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("shape", [PLAIN, QK_NORM], ids=["plain", "qk_norm"])
+def test_every_request_of_a_ragged_batch_gets_what_it_gets_alone(
+    shape: Shape, options: GenerateConfig
+) -> None:
+    model = random_model(shape)
+    options = options.model_copy(update={"max_new_tokens": 50})
+    batch = Engine(model).generate(RAGGED, options, n=2, seed=4).samples
+    alone = [Engine(model).generate(ids, options, n=2, seed=4).samples for ids in RAGGED]
+    assert batch == [sample for samples in alone for sample in samples]
+
+
+def test_a_request_that_joins_late_gets_what_it_gets_alone() -> None:
+    model = random_model(PLAIN)
+    engine = Engine(model, max_streams=3, prefill_chunk=7)
+    found: dict[int, list[int]] = {}
+    numbers = []
+    for prompt, options in zip(RAGGED, [GREEDY, SAMPLED] * 3, strict=False):
+        numbers.append(engine.submit(Request(prompt, options, seed=len(numbers))))
+        drain(engine, found, steps=9)
+    drain(engine, found)
+    for number, prompt, options in zip(numbers, RAGGED, [GREEDY, SAMPLED] * 3, strict=False):
+        alone = Engine(model).generate(prompt, options, seed=number).samples[0]
+        assert found[number] == alone.ids
+
+
+def test_a_conversation_goes_on_in_its_slot() -> None:
+    model = random_model(PLAIN)
+    engine = Engine(model, max_streams=2)
+    first = engine.generate(PROMPT, SAMPLED).samples[0].ids
+    longer = [*PROMPT, *first, 7, 8]
+    computed: list[int] = []
+    prefill = engine.decoder.prefill
+    engine.decoder.prefill = lambda ids, *rest: (computed.extend(ids), prefill(ids, *rest))
+    again = engine.generate(longer, SAMPLED).samples[0]
+    assert computed == [first[-1], 7]
+    assert again == Engine(model).generate(longer, SAMPLED).samples[0]
+
+
+def test_a_cancelled_request_frees_its_place_and_leaves_the_others_alone() -> None:
+    model = random_model(PLAIN)
+    engine = Engine(model, max_streams=2)
+    found: dict[int, list[int]] = {}
+    stays, leaves, waits = (engine.submit(Request(ids, SAMPLED)) for ids in RAGGED[:3])
+    drain(engine, found, steps=5)
+    assert engine.running == 2 and engine.waiting == 1
+    assert engine.cancel(leaves) and not engine.cancel(leaves)
+    drain(engine, found)
+    assert len(found[leaves]) == 5 and not engine.busy
+    for number, ids in ((stays, RAGGED[0]), (waits, RAGGED[2])):
+        assert found[number] == Engine(model).generate(ids, SAMPLED).samples[0].ids
+
+
+def test_log_probabilities_are_those_of_the_model() -> None:
+    model = random_model(PLAIN)
+    engine = Engine(model)
+    engine.submit(Request(PROMPT, SAMPLED, logprobs=3))
+    deltas = []
+    while engine.busy:
+        deltas += engine.step()
+    ids = [*PROMPT, *(token for delta in deltas for token in delta.token_ids)]
+    with torch.no_grad():
+        wanted = model(torch.tensor([ids]))[0].log_softmax(-1)
+    for at, delta in enumerate(deltas, len(PROMPT) - 1):
+        (score,) = delta.scores
+        values, indices = wanted[at].topk(3)
+        assert [token for token, _ in score.top] == indices.tolist()
+        assert [value for _, value in score.top] == pytest.approx(values.tolist(), abs=1e-4)
+        assert score.logprob == pytest.approx(float(wanted[at, ids[at + 1]]), abs=1e-4)
+    assert deltas[-1].finish_reason == "length" and deltas[-1].new_tokens == len(deltas) == 40

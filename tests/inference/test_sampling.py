@@ -7,10 +7,14 @@ from transformers.generation import logits_process as theirs
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.inference.sampling import (
+    History,
+    Sampler,
     apply_temperature,
+    keep_min_p,
     keep_top_k,
     keep_top_p,
     next_tokens,
+    penalize_counts,
     penalize_repetition,
     pick,
     sample_generator,
@@ -48,6 +52,33 @@ def test_repetition_penalty_equals_transformers(penalty: float) -> None:
     torch.testing.assert_close(penalize_repetition(LOGITS, seen, penalty), wanted)
 
 
+@pytest.mark.parametrize("p", [0.01, 0.2, 1.0])
+def test_min_p_equals_transformers(p: float) -> None:
+    assert torch.equal(keep_min_p(LOGITS, p), theirs.MinPLogitsWarper(p)(IDS, LOGITS))
+    assert keep_min_p(LOGITS, 0) is LOGITS
+
+
+def test_presence_counts_once_and_frequency_each_time() -> None:
+    counts = torch.tensor([[0.0, 1.0, 3.0]])
+    logits = torch.tensor([[1.0, 1.0, 1.0]])
+    wanted = torch.tensor([[1.0, 1 - 0.5 - 0.1, 1 - 0.5 - 0.3]])
+    torch.testing.assert_close(penalize_counts(logits, counts, 0.5, 0.1), wanted)
+    assert penalize_counts(logits, counts, 0, 0) is logits
+
+
+def test_penalties_of_the_api_leave_the_prompt_alone() -> None:
+    history = History([0, 0], 3, torch.device("cpu"))
+    history.add(torch.tensor([1]))
+    logits = torch.tensor([[3.0, 4.0, 2.5]])
+    chosen = {
+        name: next_tokens(
+            logits, Sampler.of(GenerateConfig(temperature=0, **{name: 2.0})), [history], []
+        )
+        for name in ("presence_penalty", "frequency_penalty", "repetition_penalty")
+    }
+    assert chosen == {"presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 2}
+
+
 def test_all_together_keep_the_tokens_that_transformers_keeps() -> None:
     warpers = LogitsProcessorList(
         [
@@ -79,9 +110,9 @@ def test_a_draw_at_either_end_is_a_token_that_may_be_taken() -> None:
 
 
 def test_greedy_takes_the_most_likely_token_whatever_the_draw() -> None:
-    options = GenerateConfig(temperature=0, top_k=3, top_p=0.1)
+    sampler = Sampler.of(GenerateConfig(temperature=0, top_k=3, top_p=0.1))
     generators = [sample_generator(0, row) for row in range(6)]
-    assert torch.equal(next_tokens(LOGITS, options, None, generators), LOGITS.argmax(-1))
+    assert torch.equal(next_tokens(LOGITS, sampler, [], generators), LOGITS.argmax(-1))
 
 
 def test_random_numbers_are_the_same_on_every_machine() -> None:

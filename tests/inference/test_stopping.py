@@ -65,8 +65,8 @@ def test_any_cutting_of_a_text_gives_what_lies_before_the_stop_string(seed: int)
 
 
 def test_a_stream_without_decoder_makes_no_text() -> None:
-    stream = TextStream(None, ["x"], lambda text: None)
-    assert not stream.push(3) and not stream.finish() and stream.text == ""
+    stream = TextStream(None, ["x"])
+    assert not stream.push(3) and not stream.finish() and stream.take() == ""
 
 
 def test_a_stop_string_in_the_last_held_bytes_still_counts() -> None:
@@ -77,6 +77,6 @@ def test_a_stop_string_in_the_last_held_bytes_still_counts() -> None:
         def finish(self) -> str:
             return "hi END"
 
-    stream = TextStream(Late(), ["END"], lambda text: None)
+    stream = TextStream(Late(), ["END"])
     stream.push(1)
-    assert stream.finish() and stream.text == "hi "
+    assert stream.finish() and stream.take() == "hi " and stream.take() == ""
