@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lilllm.model.attention import Documents, attend, keep_apart
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -74,49 +76,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def segment_mask(segments: Tensor) -> Tensor:
-    """Causal attention within segments only.
-
-    Args:
-        segments: [B, T], a number per document; equal numbers must be adjacent.
-
-    Returns:
-        bool [B, 1, T, T], True where a query may look at a key.
-    """
-    same = segments[:, :, None] == segments[:, None, :]
-    return same.tril()[:, None]
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention with grouped key/value heads, causal unless a mask is given.
-
-    Args:
-        q: queries [B, H, T, K].
-        k: keys [B, G, S, K]; the last T of S align with q.
-        v: values [B, G, S, K].
-        mask: bool, broadcastable to [B, H, T, S], True where a query may look; it replaces
-            the causal rule.
-
-    Returns:
-        [B, H, T, K], dtype of q.
-
-    Source: Ainslie et al. 2023, arXiv:2305.13245, section 2.2.
-    """
-    groups = q.shape[1] // k.shape[1]
-    T, S = q.shape[2], k.shape[2]
-    if T == 1 and mask is None:  # queries of a group look at the same keys: no copies of these
-        grouped = q.reshape(q.shape[0], k.shape[1], groups, -1)  # [B, G, H/G, K]
-        return F.scaled_dot_product_attention(grouped, k, v).reshape(q.shape)
-    if groups > 1 and q.device.type == "cpu":  # CPU kernels want as many keys as queries
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        groups = 1
-    if mask is None and 1 < T < S:
-        mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None and T == S and T > 1, enable_gqa=groups > 1
-    )
-
-
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions."""
 
@@ -138,7 +97,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None = None,
+        documents: Documents = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """Mix positions of x [B, T, D]."""
@@ -149,7 +108,7 @@ class Attention(nn.Module):
         q, k = rotate(q, *rotary), rotate(k, *rotary)  # [B, H, T, K], [B, G, T, K]
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # [B, G, S, K]
-        out = attend(q, k, v, mask)
+        out = attend(q, k, v, documents)
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
 
 
@@ -192,11 +151,11 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None = None,
+        documents: Documents = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """Add both sub-layers to x [B, T, D]."""
-        h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, mask, cache))
+        h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, documents, cache))
         return h + self.dropout(self.mlp(self.post_attention_layernorm(h)))  # type: ignore[no-any-return]
 
 
@@ -262,11 +221,11 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"{start + T} positions do not fit into a context of {self.shape.max_seq_len}"
             )
-        mask = segment_mask(segments) if segments is not None else None
+        documents = keep_apart(segments) if segments is not None else None
         x = self.model.embed_tokens(ids)  # [B, T, D]
         rotary = self.cos[start : start + T].to(x.dtype), self.sin[start : start + T].to(x.dtype)
         for block in self.model.layers:
-            x = block(x, rotary, mask, cache)
+            x = block(x, rotary, documents, cache)
         return self.model.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
