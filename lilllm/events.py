@@ -61,7 +61,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """One optimizer step of a training run; rates are means since the last report."""
+    """One optimizer step of a training run; rates are means since the last report.
+
+    `measures` are those that the objective gives beside its loss.
+    """
 
     stage: str
     step: int
@@ -74,6 +77,7 @@ class StepDone:
     mfu: float
     eta_seconds: float
     memory_bytes: int
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

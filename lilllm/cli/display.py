@@ -109,7 +109,8 @@ class Display:
     def _step(self, event: events.StepDone) -> None:
         detail = (
             f"step {event.step:,}/{event.max_steps:,}  loss {event.loss:.3f}  "
-            f"lr {event.lr:.2e}  norm {event.grad_norm:.2f}  {event.tokens_per_s:,.0f} tokens/s  "
+            + "".join(f"{name} {value:.3f}  " for name, value in event.measures.items())
+            + f"lr {event.lr:.2e}  norm {event.grad_norm:.2f}  {event.tokens_per_s:,.0f} tokens/s  "
             f"MFU {event.mfu:.0%}  {event.memory_bytes / 2**30:.1f} GiB  "
             f"{duration(event.eta_seconds)} left"
         )

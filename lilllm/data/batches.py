@@ -7,7 +7,7 @@ processes. Reading shards is `shards.py`; nothing here knows a model.
 
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,17 @@ class Batch(NamedTuple):
 
 
 class Windows(Protocol):
-    """A fixed table of training samples of the same length."""
+    """A fixed table of training samples."""
 
     length: int
-    """Positions of a sample, T."""
+    """Positions of a sample, T; their mean where samples differ."""
 
     def __len__(self) -> int:
         """Samples in the table."""
         ...
 
-    def read(self, rows: Ints) -> Batch:
-        """The samples of some rows of the table."""
+    def read(self, rows: Ints) -> tuple[Any, ...]:
+        """The samples of some rows of the table: arrays, in the order the objective wants."""
         ...
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig
-from lilllm.data.batches import PackedWindows
-from lilllm.errors import CheckpointError, ConfigError, DataError
-from lilllm.events import Note, Report
+from lilllm.errors import CheckpointError, ConfigError
+from lilllm.events import Note, Report, short_count
 from lilllm.files import manifest_problem
-from lilllm.model.checkpoint import load_model, weights_hash
-from lilllm.model.transformer import Transformer, flops_per_token
-from lilllm.stages.chat_rows import prepare_rows, row_windows
+from lilllm.model.checkpoint import load_model, load_weights, weights_hash
+from lilllm.model.transformer import flops_per_token
+from lilllm.stages.methods import sft
+from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.training_stage import (
     check_provenance,
@@ -22,28 +22,33 @@ from lilllm.stages.training_stage import (
     write_weights,
 )
 from lilllm.tokenizer import Tokenizer
-from lilllm.training.distributed import World, join
-from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
+from lilllm.training.distributed import join
+from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
-from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.run import Hooks, Run
 from lilllm.training.state import newest_valid, step_name
-from lilllm.training.validation import mean_loss
+from lilllm.training.validation import held_out_means
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One finetuned checkpoint and its measures."""
+    """One finetuned checkpoint and its measures, `val_loss` among them when rows are held out."""
 
     checkpoint: Path
     method: str
     step: int
     rows: int
     train_loss: float | None
-    val_loss: float | None
     tokens_per_s: float | None
     mfu: float | None
     peak_memory_bytes: int
+    measures: Measures
+
+
+METHODS: dict[str, Callable[[Job], Plan]] = {
+    "sft": sft.plan,
+}
+"""What `finetune.NAME.method` may be; the schema lists the same names."""
 
 
 def stage_keys(name: str) -> tuple[str, ...]:
@@ -78,74 +83,103 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     config, machine, resume_from = open_stage(
         folder, config, stage_keys(name), report, fresh, world
     )
-    model = load_model(base, dropout=config.model.dropout)
+    model = load_model(base, device=machine.device, dropout=config.model.dropout)
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
-    cache, counts = world.first(
-        lambda: prepare_rows(folder, section, tokenizer, length, config.seed, report)
+    job = Job(
+        *(config, name, section, folder, base, model, tokenizer, machine, world, length, report)
     )
-    provenance = {
-        "tokenizer_hash": tokenizer.hash,
-        "base": str(base),
-        "base_hash": weights_hash(base),
-        "rows_hash": cache.name,
-    }
-    if resume_from is not None:
-        check_provenance(resume_from, provenance)
-        model = load_model(resume_from, dropout=config.model.dropout)
-    model.to(machine.device)
-    windows = row_windows(cache, "train", length, tokenizer.end_id)
-    if windows is None:
-        raise DataError(f"finetune.{name}: no rows to train on")
-    steps = step_count(section, len(windows), length)
-    flops = flops_per_token(model.shape, length) * steps * section.batch_tokens
-    training = Run(
-        stage=f"finetune.{name}",
-        folder=folder,
-        model=model,
-        objective=next_token_loss,
-        windows=windows,
-        config=section,
-        steps=steps,
-        seed=config.seed,
-        machine=machine,
-        hooks=Hooks(
-            write_weights=lambda partial, counters, weights: write_weights(
-                partial, model, weights, tokenizer, config, provenance, counters
-            ),
-            validate=_validation(
-                model, row_windows(cache, "val", length, tokenizer.end_id), section, machine, world
-            ),
-        ),
-        report=report,
-        world=world,
-        compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
-    )
-    report(
-        Note(
-            f"{section.method} from {base}: {counts.train:,} rows in {len(windows):,} samples of "
-            f"{length} tokens ({counts.val:,} rows held out), {steps:,} steps"
-        )
-    )
+    plan = METHODS[section.method](job)
+    training = _prepare(job, plan, resume_from)
+    _describe(job, plan, training)
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
     return StepResult(
         checkpoint=folder / step_name(training.counters.step),
         method=section.method,
         step=training.counters.step,
-        rows=counts.train,
+        rows=plan.rows,
         train_loss=training.last_loss,
-        val_loss=training.measures.get("val_loss"),
         tokens_per_s=training.tokens_per_s or None,
         mfu=training.mfu or None,
         peak_memory_bytes=peak_memory_bytes(machine.device),
+        measures=training.measures | world.first(plan.measure),
     )
 
 
-def step_count(section: FinetuneConfig, windows: int, length: int) -> int:
+def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
+    """The training of a plan; the model gets the weights of the checkpoint it continues from."""
+    config, section, model, machine, world = (
+        *(job.config, job.section, job.model, job.machine, job.world),
+    )
+    provenance = {
+        "tokenizer_hash": job.tokenizer.hash,
+        "base": str(job.base),
+        "base_hash": weights_hash(job.base),
+        "rows_hash": plan.data_hash,
+    }
+    if resume_from is not None:
+        check_provenance(resume_from, provenance)
+        load_weights(resume_from, model)
+    sequences = plan.batch_rows or section.batch_tokens // plan.windows.length
+    steps = step_count(section, len(plan.windows), sequences)
+    length = plan.windows.length
+    flops = flops_per_token(model.shape, length) * steps * sequences * length
+    return Run(
+        stage=f"finetune.{job.name}",
+        folder=job.folder,
+        model=model,
+        objective=plan.objective,
+        windows=plan.windows,
+        config=section,
+        steps=steps,
+        seed=config.seed,
+        machine=machine,
+        hooks=Hooks(
+            write_weights=lambda partial, counters, weights: write_weights(
+                partial, model, weights, job.tokenizer, config, provenance, counters
+            ),
+            validate=lambda poll: _validate(job, plan, poll),
+        ),
+        report=job.report,
+        world=world,
+        batch_rows=plan.batch_rows,
+        compiled=world.first(lambda: wants_compile(section, machine.device, flops, job.report)),
+    )
+
+
+def _describe(job: Job, plan: Plan, training: Run) -> None:
+    samples = f"{len(plan.windows):,} samples of {plan.windows.length} tokens"
+    trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
+    job.report(
+        Note(
+            f"{job.section.method} from {job.base}: {plan.rows:,} rows in {samples} "
+            f"({plan.held_out_rows:,} rows held out), {training.steps:,} steps, "
+            f"{short_count(trained)} parameters trained"
+        )
+    )
+
+
+def _validate(job: Job, plan: Plan, poll: Callable[[], None]) -> dict[str, float]:
+    if plan.held_out is None:
+        return {}
+    means = held_out_means(
+        job.model,
+        plan.objective,
+        plan.held_out,
+        job.section.eval_tokens,
+        job.section.micro_batch_size,
+        job.machine,
+        job.world,
+        poll,
+    )
+    return {f"val_{name}": value for name, value in means.items()}
+
+
+def step_count(section: FinetuneConfig, samples: int, per_step: int) -> int:
     """Optimizer steps of a finetuning step: `max_steps`, or `epochs` passes rounded up."""
     if section.max_steps is not None:
         return section.max_steps
-    return max(1, math.ceil(section.epochs * windows * length / section.batch_tokens))
+    return max(1, math.ceil(section.epochs * samples / max(1, per_step)))
 
 
 def base_checkpoint(config: Config, name: str, report: Report) -> Path:
@@ -174,21 +208,3 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
             f"{stage}: no checkpoint to start finetune.{name} from", f"run lilllm {command} first"
         )
     return found
-
-
-def _validation(
-    model: Transformer,
-    windows: PackedWindows | None,
-    section: FinetuneConfig,
-    machine: Machine,
-    world: World,
-) -> Callable[[Callable[[], None]], dict[str, float]]:
-    def validate(poll: Callable[[], None]) -> dict[str, float]:
-        if windows is None:
-            return {}
-        size = section.micro_batch_size
-        tokens = section.eval_tokens
-        loss = mean_loss(model, next_token_loss, windows, tokens, size, machine, world, poll)
-        return {} if loss is None else {"val_loss": loss}
-
-    return validate

@@ -304,4 +304,5 @@ def _plain(result: Any) -> Any:
         for field in dataclasses.fields(result)
         if (value := getattr(result, field.name)) is not None
     }
-    return json.loads(json.dumps(fields, default=str))
+    measures = fields.pop("measures", {})  # of a finetuning step, which stand among its fields
+    return json.loads(json.dumps({**fields, **measures}, default=str))

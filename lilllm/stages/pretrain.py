@@ -38,7 +38,7 @@ from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.run import Hooks, Run
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
-from lilllm.training.validation import mean_loss
+from lilllm.training.validation import held_out_means
 
 KEYS = ("seed", "device", "precision", "threads", "tokenizer", "data", "model", "pretrain")
 """What the weights depend on; changing one refuses to continue a run."""
@@ -210,9 +210,10 @@ def _validation(
     def validate(poll: Callable[[], None]) -> dict[str, float]:
         size = section.micro_batch_size
         tokens = section.eval_tokens
-        loss = mean_loss(model, next_token_loss, windows, tokens, size, machine, world, poll)
-        if loss is None:
+        means = held_out_means(model, next_token_loss, windows, tokens, size, machine, world, poll)
+        if not means:
             return {}
+        loss = means["loss"]
         tokens_per_byte = shards.n_tokens / shards.n_bytes
         return {"val_loss": loss, "val_bpb_windows": loss / math.log(2) * tokens_per_byte}
 

@@ -10,15 +10,15 @@ import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from lilllm.data.batches import Batch, sample_rows
+from lilllm.data.batches import sample_rows
 from lilllm.errors import Interrupted, RunError
 from lilllm.events import Note, Sampled, Saved, Validated
 from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
 from lilllm.training.distributed import LostProcess, Parallel, lost_process, total_norm, whole
 from lilllm.training.meter import Meter
 from lilllm.training.metrics import read_metrics
+from lilllm.training.objectives.loss import Loss, move
 from lilllm.training.optimizers import (
     load_optimizer_tensors,
     make_optimizers,
@@ -86,8 +86,7 @@ def _train(run: Run, resume_from: Path | None) -> None:
         try:
             meter = Meter(run)
             while run.counters.step < run.steps:
-                loss, grad_norm = _step(run, parallel)
-                meter.step(loss, grad_norm)
+                meter.step(*_step(run, parallel))
                 step = run.counters.step
                 last, stopping = step == run.steps, world.any(bool(stop))
                 if stopping or last or step % run.config.save_every == 0:
@@ -115,14 +114,18 @@ def _train(run: Run, resume_from: Path | None) -> None:
             ) from None
 
 
-def _step(run: Run, parallel: Parallel) -> tuple[float, float]:
-    """One optimizer step; returns the mean loss in nats and the gradient norm before clipping."""
+def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]:
+    """One optimizer step.
+
+    Returns:
+        the mean loss in nats, the gradient norm before clipping, and the objective's measures.
+    """
     config, step, world = run.config, run.counters.step, run.world
     rows = sample_rows(run.counters.samples, run.sequences, len(run.windows), run.seed)
     share = run.sequences // world.size
     own_rows = rows[world.rank * share : (world.rank + 1) * share]
     starts = range(0, share, config.micro_batch_size)
-    sums = torch.zeros(2, device=run.machine.device)  # of losses, of targets
+    sums = torch.zeros((), device=run.machine.device)  # of losses, of their unit, of measures
     run.model.train()
     for micro, start in enumerate(starts):
         batch = run.windows.read(own_rows[start : start + config.micro_batch_size])
@@ -130,15 +133,14 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float]:
             torch.manual_seed(hash((run.seed, step, micro, world.rank)) & (2**63 - 1))
         with parallel.accumulate(last=start == starts[-1]):
             with run.machine.autocast():
-                loss = parallel.loss(*to_device(batch, run.machine.device))
-            loss.backward()
-        sums[0] += loss.detach()
-        sums[1] += int((batch.targets >= 0).sum())
-    total, count = world.sum(sums).tolist()
+                loss: Loss = parallel.loss(*move(batch, run.machine.device))
+            loss.total.backward()  # type: ignore[no-untyped-call]
+        sums = sums + loss.sums()
+    total, count, *others = world.sum(sums).tolist()
     if not count:
         raise everywhere(
             RunError(
-                f"step {step + 1}: no target token in the whole batch",
+                f"step {step + 1}: no target in the whole batch",
                 "look at the rows with `lilllm data inspect`; prompts may fill the context",
             ),
             run,
@@ -155,19 +157,12 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     run.counters = Counters(
-        step + 1, run.counters.samples + run.sequences, run.counters.tokens + config.batch_tokens
+        step + 1, run.counters.samples + run.sequences, run.counters.tokens + run.step_tokens
     )
-    return mean_loss, grad_norm
-
-
-def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A batch as int64 tensors on a device."""
-    ids, targets = torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)
-    segments = torch.from_numpy(batch.segments) if batch.segments is not None else None
     return (
-        ids.to(device, non_blocking=True),
-        targets.to(device, non_blocking=True),
-        segments.to(device, non_blocking=True) if segments is not None else None,
+        mean_loss,
+        grad_norm,
+        {name: value / count for name, value in zip(loss.measures, others, strict=True)},
     )
 
 

@@ -14,6 +14,7 @@ class Meter:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.losses: list[float] = []
+        self.measures: list[dict[str, float]] = []
         self.seconds = self.all_seconds = 0.0
         self.all_steps = 0
         self.restart()
@@ -22,7 +23,7 @@ class Meter:
         """Begin timing a step."""
         self.began = time.perf_counter()
 
-    def step(self, loss: float, grad_norm: float) -> None:
+    def step(self, loss: float, grad_norm: float, measures: dict[str, float]) -> None:
         """Count a step that has just ended; report it when a line is due."""
         run, step = self.run, self.run.counters.step
         elapsed = time.perf_counter() - self.began
@@ -30,11 +31,12 @@ class Meter:
         self.all_seconds += elapsed
         self.all_steps += 1
         self.losses.append(loss)
+        self.measures.append(measures)
         if step % run.config.log_every and step != run.steps:
             return
-        tokens_per_s = len(self.losses) * run.config.batch_tokens / self.seconds
+        tokens_per_s = len(self.losses) * run.step_tokens / self.seconds
         run.last_loss = mean = sum(self.losses) / len(self.losses)
-        run.tokens_per_s = self.all_steps * run.config.batch_tokens / self.all_seconds
+        run.tokens_per_s = self.all_steps * run.step_tokens / self.all_seconds
         flops = flops_per_token(run.model.shape, run.windows.length)
         run.mfu = run.tokens_per_s * flops / (run.machine.peak_flops * run.world.size)
         event = StepDone(
@@ -47,8 +49,12 @@ class Meter:
             tokens=run.counters.tokens,
             tokens_per_s=tokens_per_s,
             mfu=tokens_per_s * flops / (run.machine.peak_flops * run.world.size),
-            eta_seconds=(run.steps - step) * run.config.batch_tokens / tokens_per_s,
+            eta_seconds=(run.steps - step) * run.step_tokens / tokens_per_s,
             memory_bytes=peak_memory_bytes(run.machine.device),
+            measures={
+                name: sum(each[name] for each in self.measures) / len(self.measures)
+                for name in measures
+            },
         )
         run.metrics.append(
             "step",
@@ -56,6 +62,7 @@ class Meter:
                 name: getattr(event, name)
                 for name in ("step", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "mfu")
             },
+            **event.measures,
         )
         run.report(event)
-        self.losses, self.seconds = [], 0.0
+        self.losses, self.measures, self.seconds = [], [], 0.0

@@ -16,9 +16,8 @@ from lilllm.model.transformer import Transformer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
 from lilllm.training.metrics import MetricsLog
+from lilllm.training.objectives.loss import Objective
 from lilllm.training.state import Counters
-
-Objective = Callable[[Transformer, Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,11 @@ class Hooks:
 
 @dataclass(slots=True)
 class Run:
-    """One stage's training: what stays the same from step to step, and how far it is."""
+    """One stage's training: what stays the same from step to step, and how far it is.
+
+    What is trained are the parameters of `model` that require gradients. `batch_rows` is the
+    number of samples of a step; None: as many as `config.batch_tokens` holds.
+    """
 
     stage: str
     folder: Path
@@ -53,6 +56,7 @@ class Run:
     report: Report
     world: World = field(default_factory=World)
     sample_every: int = 0
+    batch_rows: int | None = None
     compiled: bool = False
     counters: Counters = field(default_factory=Counters)
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
@@ -75,7 +79,14 @@ class Run:
     @property
     def sequences(self) -> int:
         """Samples of a step, over all processes."""
+        if self.batch_rows is not None:
+            return self.batch_rows
         return self.config.batch_tokens // self.windows.length
+
+    @property
+    def step_tokens(self) -> int:
+        """Positions of a step, over all processes."""
+        return self.sequences * self.windows.length
 
 
 def check_batch(run: Run) -> None:
@@ -85,12 +96,18 @@ def check_batch(run: Run) -> None:
         ConfigError: they cannot be shared.
         DataError: the table has fewer samples than a step takes.
     """
-    key, size, length = f"{run.stage}.batch_tokens", run.world.size, run.windows.length
+    size = run.world.size
+    if run.batch_rows is None:
+        key, each = "batch_tokens", run.windows.length
+        said = f"{run.sequences} sequences of {each} tokens"
+    else:
+        key, each, said = "batch_rows", 1, f"{run.sequences} rows"
+    given = f"{run.stage}.{key}={run.sequences * each}"
     if run.sequences % size:
         raise ConfigError(
-            f"{key}={run.config.batch_tokens} is {run.sequences} sequences of {length} tokens, "
-            f"which {size} processes cannot share equally",
-            f"{key}={-(-run.sequences // size) * size * length}, or another number of processes",
+            f"{given} is {said}, which {size} processes cannot share equally",
+            f"{run.stage}.{key}={-(-run.sequences // size) * size * each}, or another number of "
+            "processes",
         )
     share, micro = run.sequences // size, run.config.micro_batch_size
     if share > micro and share % micro:
@@ -101,9 +118,9 @@ def check_batch(run: Run) -> None:
         )
     if len(run.windows) < run.sequences:
         raise DataError(
-            f"{len(run.windows)} samples of {length} tokens are all there is to train on, fewer "
-            f"than the {run.sequences} of one step ({key}={run.config.batch_tokens})",
-            f"give more data, or a smaller {key}",
+            f"{len(run.windows)} samples are all there is to train on, fewer than the "
+            f"{run.sequences} of one step ({given})",
+            f"give more data, or a smaller {run.stage}.{key}",
         )
 
 

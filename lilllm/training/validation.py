@@ -1,19 +1,18 @@
-"""The mean loss of a model over a fixed sample of windows, the same at every step of a run."""
+"""Means of an objective over a fixed sample of held-out windows, the same at every step."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from lilllm.data.batches import IGNORE, Windows, sample_rows
+from lilllm.data.batches import Windows, sample_rows
 from lilllm.model.transformer import Transformer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
-from lilllm.training.loop import to_device
-from lilllm.training.run import Objective
+from lilllm.training.objectives.loss import Objective, move
 
 
-def mean_loss(
+def held_out_means(
     model: Transformer,
     objective: Objective,
     windows: Windows,
@@ -22,32 +21,36 @@ def mean_loss(
     machine: Machine,
     world: World,
     poll: Callable[[], None],
-) -> float | None:
-    """Mean loss per target in nats, or None when there is nothing to score.
+) -> dict[str, float]:
+    """The mean loss in nats as `loss`, and the objective's other measures, per unit.
 
     Args:
         model: in evaluation mode.
-        objective: gives the sum over a batch's targets.
+        objective: gives the sums over a batch.
         windows: of the validation split.
         max_tokens: positions to score at most.
-        micro_batch_size: sequences per forward pass.
+        micro_batch_size: samples per forward pass.
         machine: where the batch goes.
         world: the processes, which share the samples and take equally many forward passes.
         poll: called before each forward pass; what it raises ends the pass.
+
+    Returns:
+        nothing when there is nothing to score.
     """
     wanted = min(len(windows), max(1, max_tokens // windows.length))
     if not wanted:
-        return None
+        return {}
     rows = np.sort(sample_rows(0, wanted, len(windows), seed=0))
-    sums = torch.zeros(2, dtype=torch.float64)  # of losses, of targets
+    sums = torch.zeros((), dtype=torch.float64)  # of losses, of their unit, of measures
     for start in range(0, wanted, micro_batch_size * world.size):
         poll()
         start += world.rank * micro_batch_size
         own = rows[start : start + micro_batch_size]
-        batch = windows.read(own if len(own) else rows[:1])
-        if not len(own):  # the others have the last samples; nothing of this pass counts
-            batch = batch._replace(targets=np.full_like(batch.targets, IGNORE))
-        sums[0] += objective(model, *to_device(batch, machine.device)).item()
-        sums[1] += int((batch.targets >= 0).sum())
-    total, count = world.sum_on_cpu(sums).tolist()
-    return total / count if count else None
+        loss = objective(model, *move(windows.read(own if len(own) else rows[:1]), machine.device))
+        # where the others have the last samples, nothing of this pass counts
+        sums = sums + loss.sums().cpu().double() * bool(len(own))
+    total, count, *others = world.sum_on_cpu(sums).tolist()
+    if not count:
+        return {}
+    names = ("loss", *loss.measures)
+    return {name: value / count for name, value in zip(names, (total, *others), strict=True)}

@@ -19,6 +19,7 @@ from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
 from lilllm.training.loop import train
 from lilllm.training.metrics import read_metrics
+from lilllm.training.objectives import Loss
 from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.run import Hooks, Run
 from lilllm.training.state import checkpoints, newest_valid, read_marker
@@ -112,7 +113,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     part, _ = make_run(tmp_path / "part", 40, settings, shape=shape)
     stop_after = 20
 
-    def objective(*batch: Any) -> torch.Tensor:
+    def objective(*batch: Any) -> Loss:
         if part.counters.step == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
         return next_token_loss(*batch)
@@ -175,9 +176,9 @@ def test_training_learns_and_the_curve_is_golden(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, 10, config("pretrain.save_every=2"))
 
-    def objective(*batch: Any) -> torch.Tensor:
+    def objective(*batch: Any) -> Loss:
         loss = next_token_loss(*batch)
-        return loss * float("nan") if run.counters.step == 5 else loss
+        return loss._replace(total=loss.total * float("nan")) if run.counters.step == 5 else loss
 
     run.objective = objective
     with pytest.raises(RunError, match=r"step 6: loss nan.*step-00000004") as caught:
@@ -202,7 +203,7 @@ def test_a_step_without_any_target_is_an_error(tmp_path: Path) -> None:
             return batch._replace(targets=np.full_like(batch.targets, -100))
 
     run.windows = Masked()
-    with pytest.raises(RunError, match="no target token"):
+    with pytest.raises(RunError, match="no target in"):
         train(run, None)
 
 
@@ -222,7 +223,7 @@ def test_a_resumed_run_counts_repeated_steps_once(tmp_path: Path) -> None:
     settings = config("pretrain.save_every=5")
     run, _ = make_run(tmp_path, 20, settings)
 
-    def objective(*batch: Any) -> torch.Tensor:
+    def objective(*batch: Any) -> Loss:
         if run.counters.step == 8:
             raise KeyboardInterrupt  # as good as a crash: nothing is saved
         return next_token_loss(*batch)
@@ -243,3 +244,53 @@ def test_the_last_step_uses_the_schedules_floor(tmp_path: Path) -> None:
     rates = [event.lr for event in events if isinstance(event, StepDone)]
     assert rates[-1] == pytest.approx(0.25 * 1e-2)
     assert max(rates) == pytest.approx(1e-2)
+
+
+class Pairs:
+    """Samples that are no windows: pairs of rows with a weight."""
+
+    length = 8
+
+    def __len__(self) -> int:
+        return 12
+
+    def read(self, rows: Any) -> tuple[Any, ...]:
+        ids = np.stack(
+            [(rows[:, None] + np.arange(8)) % 64, (rows[:, None] * 3) % 60 + np.arange(8)]
+        )
+        return ids.transpose(1, 0, 2), (rows + 1).astype(np.float32)
+
+
+def pair_loss(model: Transformer, ids: torch.Tensor, weights: torch.Tensor) -> Loss:
+    scores = model(ids.flatten(0, 1))[:, -1, 0].view(-1, 2)
+    margins = (scores[:, 0] - scores[:, 1]) * weights
+    losses = -torch.nn.functional.logsigmoid(margins)
+    return Loss(losses.sum(), torch.tensor(len(ids)), {"accuracy": (margins > 0).sum()})
+
+
+@pytest.mark.parametrize("micro", [2, 3, 6])
+def test_an_objective_has_its_own_batches_unit_and_measures(tmp_path: Path, micro: int) -> None:
+    run, events = make_run(tmp_path, 4, config(f"pretrain.micro_batch_size={micro}"))
+    run.windows, run.objective, run.batch_rows = Pairs(), pair_loss, 6
+    train(run, None)
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert steps[0].loss == pytest.approx(0.90469, rel=1e-3), "the mean over pairs, however cut"
+    assert 0 <= steps[-1].measures["accuracy"] <= 1
+    logged = [e for e in read_metrics(tmp_path / "metrics.jsonl") if e["event"] == "step"]
+    assert [e["accuracy"] for e in logged] == [step.measures["accuracy"] for step in steps]
+    assert run.counters.tokens == 4 * 6 * 8
+
+
+def test_what_is_frozen_is_not_trained_and_has_no_state(tmp_path: Path) -> None:
+    model = Transformer(SHAPE, seed=1)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("layers.1.mlp" in name)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run, _ = make_run(tmp_path, 3, config(), model=model)
+    train(run, None)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) != ("layers.1.mlp" in name), name
+    from safetensors import safe_open
+
+    with safe_open(checkpoints(tmp_path)[-1] / "state" / "optimizer.safetensors", "pt") as state:
+        assert {name.split(".mlp.")[0] for name in state.keys()} == {"model.layers.1"}  # noqa: SIM118

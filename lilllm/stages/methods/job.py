@@ -1,0 +1,66 @@
+"""What a method of finetuning is given, and what it answers.
+
+A method is one function from a `Job` to a `Plan`, in one file of this folder, and one line in the
+table of `stages/finetune.py`. It may change the model it is given (add a head, say) before the
+loop trains it; which parameters require gradients is what is trained.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lilllm.config import Config
+from lilllm.config.schema import FinetuneConfig
+from lilllm.data.batches import Windows
+from lilllm.events import Report
+from lilllm.model.transformer import Transformer
+from lilllm.tokenizer import Tokenizer
+from lilllm.training.distributed import World
+from lilllm.training.hardware import Machine
+from lilllm.training.objectives import Objective
+
+Measures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One step to train.
+
+    config: resolved. name, section: of the step. folder: where it works. base: the checkpoint it
+    starts from. model: with the base's weights, on the machine's device. length: of the context.
+    """
+
+    config: Config
+    name: str
+    section: FinetuneConfig
+    folder: Path
+    base: Path
+    model: Transformer
+    tokenizer: Tokenizer
+    machine: Machine
+    world: World
+    length: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the loop trains on.
+
+    objective: batch to loss. windows: the samples. held_out: samples to validate on, if any.
+    rows, held_out_rows: how many went in. data_hash: names the rows; a run continues only on the
+    same ones. batch_rows: samples of a step where `batch_tokens` does not say it. labels: of a
+    classifier, saved with it. measure: further results once training has ended, on the last
+    weights, in the first process alone.
+    """
+
+    objective: Objective
+    windows: Windows
+    held_out: Windows | None
+    rows: int
+    held_out_rows: int
+    data_hash: str
+    batch_rows: int | None = None
+    labels: tuple[str, ...] = ()
+    measure: Callable[[], Measures] = field(default=dict)
