@@ -270,7 +270,9 @@ def pair_loss(model: Transformer, ids: torch.Tensor, weights: torch.Tensor) -> L
 
 @pytest.mark.parametrize("micro", [2, 3, 6])
 def test_an_objective_has_its_own_batches_unit_and_measures(tmp_path: Path, micro: int) -> None:
-    run, events = make_run(tmp_path, 4, config(f"pretrain.micro_batch_size={micro}"))
+    run, events = make_run(
+        tmp_path, 4, config("pretrain.batch_tokens=96", f"pretrain.micro_batch_size={micro}")
+    )
     run.windows, run.objective, run.batch_rows = Pairs(), pair_loss, 6
     train(run, None)
     steps = [event for event in events if isinstance(event, StepDone)]
