@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from lilllm import __version__
 from lilllm.cli import chat as chat_command
-from lilllm.cli import config, data, eval, finetune, generate, pretrain, run, runs, tokenizer
+from lilllm.cli import config, data, eval, finetune, generate, pretrain, run, runs, serve, tokenizer
 from lilllm.cli import import_ as import_command
 
 
@@ -75,6 +75,7 @@ app.command("finetune")(finetune.finetune)
 app.command("eval")(eval.evaluate)
 app.command("generate")(generate.generate)
 app.command("chat")(chat_command.chat)
+app.command("serve")(serve.serve)
 app.command("import")(import_command.import_model)
 app.add_typer(config.app, name="config", cls=Group)
 app.add_typer(runs.app, name="runs", cls=Group)

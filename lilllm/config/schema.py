@@ -316,9 +316,26 @@ class ServeConfig(Section):
     """The HTTP server."""
 
     host: str = "127.0.0.1"
-    """Address to bind."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
-    """Port to bind."""
+    """Address to bind; 0.0.0.0 is reachable from outside."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to bind; 0: any free one."""
+    api_key_file: str | None = None
+    """File with the key that clients must send to use `/v1`, or LILLLM_API_KEY in the
+    environment; none: no key is asked."""
+    max_running: Annotated[int, Field(gt=0, le=4096)] = 32
+    """Choices that are generated at once; more wait for their turn."""
+    max_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 128
+    """Choices that may wait; further requests are answered with 429."""
+    max_choices: Annotated[int, Field(gt=0, le=4096)] = 32
+    """Prompts times `n` of one request, at most."""
+    max_body_bytes: Size = 1_048_576
+    """Bytes of a request's body, at most."""
+    max_prompt_tokens: Count | None = None
+    """Tokens of a prompt, at most; by default the model's context."""
+    max_seconds: Annotated[float, Field(gt=0, le=1e6)] = 300.0
+    """Seconds that a request may take, waiting included."""
+    drain_seconds: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    """Seconds that running requests get to finish after SIGTERM."""
 
 
 class Config(Section):

@@ -1,0 +1,246 @@
+"""Completions and chat completions as OpenAI's objects, whole or in pieces.
+
+What a client sends is `requests.py`'s, how it is sent back `exchange.py`'s.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lilllm.inference.request import Delta, TokenScore
+from lilllm.serving.service import Choices
+from lilllm.tokenizer import Tokenizer
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of one request."""
+
+    prompt: int
+    new: int = 0
+
+    def plain(self) -> dict[str, int]:
+        """As OpenAI counts them."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.new,
+            "total_tokens": self.prompt + self.new,
+        }
+
+
+@dataclass(slots=True)
+class Choice:
+    """One choice, put together from its pieces."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    deltas: list[Delta] = field(default_factory=list)
+
+    def add(self, delta: Delta) -> None:
+        """The next piece."""
+        self.text += delta.text
+        self.finish_reason = delta.finish_reason
+        self.deltas.append(delta)
+
+
+class Answer:
+    """The shape of an answer; `ChatAnswer` and `CompletionAnswer` fill it.
+
+    Args:
+        model: its name.
+        tokenizer: spells tokens where log-probabilities are told.
+        prompt_tokens: of all prompts.
+        logprobs: whether log-probabilities are told.
+    """
+
+    prefix: str
+    whole_object: str
+    piece_object: str
+
+    def __init__(
+        self, model: str, tokenizer: Tokenizer, prompt_tokens: int, logprobs: bool
+    ) -> None:
+        self.tokenizer, self.logprobs = tokenizer, logprobs
+        self.usage = Usage(prompt_tokens)
+        self.frame = {
+            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "object": self.whole_object,
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": None,
+        }
+
+    async def collect(self, choices: Choices) -> dict[str, Any]:
+        """The whole answer."""
+        made = [Choice() for _ in choices.jobs]
+        async for index, delta in choices:
+            self.usage.new += len(delta.token_ids)
+            made[index].add(delta)
+        shown = [self.whole_choice(index, choice) for index, choice in enumerate(made)]
+        return {**self.frame, "choices": shown, "usage": self.usage.plain()}
+
+    async def stream(self, choices: Choices, include_usage: bool) -> AsyncIterator[dict[str, Any]]:
+        """The answer in pieces, in the order in which they are made."""
+        frame = {**self.frame, "object": self.piece_object}
+        if include_usage:
+            frame["usage"] = None
+        for first in self.opening(len(choices.jobs)):
+            yield {**frame, "choices": [first]}
+        async for index, delta in choices:
+            self.usage.new += len(delta.token_ids)
+            piece = self.piece(index, delta)
+            if piece is not None:
+                yield {**frame, "choices": [piece]}
+        if include_usage:
+            yield {**frame, "choices": [], "usage": self.usage.plain()}
+
+    def opening(self, count: int) -> list[dict[str, Any]]:
+        """What comes before the first token of each choice."""
+        return []
+
+    def whole_choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        """One choice of a whole answer."""
+        raise NotImplementedError
+
+    def piece(self, index: int, delta: Delta) -> dict[str, Any] | None:
+        """One choice of a piece; None when there is nothing to tell yet."""
+        raise NotImplementedError
+
+    def tells(self, delta: Delta) -> bool:
+        """Whether there is something to tell."""
+        return bool(delta.text or delta.finish_reason or (self.logprobs and delta.token_ids))
+
+
+class ChatAnswer(Answer):
+    """`chat.completion`."""
+
+    prefix = "chatcmpl"
+    whole_object = "chat.completion"
+    piece_object = "chat.completion.chunk"
+
+    def opening(self, count: int) -> list[dict[str, Any]]:
+        """Who speaks."""
+        said = {"role": "assistant", "content": ""}
+        return [
+            {"index": index, "delta": said, "logprobs": None, "finish_reason": None}
+            for index in range(count)
+        ]
+
+    def whole_choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        """As in `Answer`."""
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "logprobs": self._logprobs(choice.deltas),
+            "finish_reason": choice.finish_reason,
+        }
+
+    def piece(self, index: int, delta: Delta) -> dict[str, Any] | None:
+        """As in `Answer`."""
+        if not self.tells(delta):
+            return None
+        return {
+            "index": index,
+            "delta": {"content": delta.text} if delta.text else {},
+            "logprobs": self._logprobs([delta]),
+            "finish_reason": delta.finish_reason,
+        }
+
+    def _logprobs(self, deltas: Sequence[Delta]) -> dict[str, Any] | None:
+        if not self.logprobs:
+            return None
+        content = [
+            {
+                **self._token(score.token_id, score.logprob),
+                "top_logprobs": [self._token(*alternative) for alternative in score.top],
+            }
+            for score in _scores(deltas)
+        ]
+        return {"content": content, "refusal": None}
+
+    def _token(self, id: int, logprob: float) -> dict[str, Any]:
+        raw = self.tokenizer.token_bytes(id)
+        return {"token": _spell(raw), "logprob": logprob, "bytes": list(raw)}
+
+
+class CompletionAnswer(Answer):
+    """`text_completion`.
+
+    Args:
+        echoes: for each choice the text to repeat before it.
+    """
+
+    prefix = "cmpl"
+    whole_object = piece_object = "text_completion"
+
+    def __init__(
+        self,
+        model: str,
+        tokenizer: Tokenizer,
+        prompt_tokens: int,
+        logprobs: bool,
+        echoes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(model, tokenizer, prompt_tokens, logprobs)
+        self.echoes = echoes
+        self.offsets: dict[int, int] = {}  # characters that a choice's tokens had so far
+
+    def opening(self, count: int) -> list[dict[str, Any]]:
+        """The prompts, where they are to be repeated."""
+        return [
+            {"index": index, "text": text, "logprobs": None, "finish_reason": None}
+            for index, text in enumerate(self.echoes)
+        ]
+
+    def whole_choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        """As in `Answer`."""
+        echo = self.echoes[index] if self.echoes else ""
+        return {
+            "index": index,
+            "text": echo + choice.text,
+            "logprobs": self._logprobs(index, choice.deltas),
+            "finish_reason": choice.finish_reason,
+        }
+
+    def piece(self, index: int, delta: Delta) -> dict[str, Any] | None:
+        """As in `Answer`."""
+        if not self.tells(delta):
+            return None
+        return {
+            "index": index,
+            "text": delta.text,
+            "logprobs": self._logprobs(index, [delta]),
+            "finish_reason": delta.finish_reason,
+        }
+
+    def _logprobs(self, index: int, deltas: Sequence[Delta]) -> dict[str, Any] | None:
+        if not self.logprobs:
+            return None
+        told: dict[str, list[Any]] = {
+            "tokens": [],
+            "token_logprobs": [],
+            "top_logprobs": [],
+            "text_offset": [],
+        }
+        for score in _scores(deltas):
+            token = _spell(self.tokenizer.token_bytes(score.token_id))
+            likeliest: dict[str, float] = {}
+            for id, logprob in score.top:  # likeliest first: pieces of a character look alike
+                likeliest.setdefault(_spell(self.tokenizer.token_bytes(id)), logprob)
+            told["tokens"].append(token)
+            told["token_logprobs"].append(score.logprob)
+            told["top_logprobs"].append(likeliest)
+            told["text_offset"].append(self.offsets.get(index, 0))
+            self.offsets[index] = self.offsets.get(index, 0) + len(token)
+        return told
+
+
+def _scores(deltas: Sequence[Delta]) -> list[TokenScore]:
+    return [score for delta in deltas for score in delta.scores]
+
+
+def _spell(raw: bytes) -> str:
+    """A token as text; U+FFFD where it is a piece of a character (`bytes` has it exactly)."""
+    return raw.decode("utf-8", "replace")
