@@ -85,6 +85,7 @@ def _service(loaded: "Loaded", settings: "Config", report: "Report") -> "Service
         defaults=settings.generate,
     )
     engine = make_engine(loaded)
+    engine.max_streams = settings.serve.max_running
     return Service(model, engine, settings.serve, _api_key(settings), report)
 
 

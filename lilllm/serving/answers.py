@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lilllm.inference.request import Delta, TokenScore
+from lilllm.inference import Delta, TokenScore
 from lilllm.serving.service import Choices
 from lilllm.tokenizer import Tokenizer
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lilllm.config.schema import GenerateConfig, ServeConfig
 from lilllm.errors import LilllmError
 from lilllm.events import Caution, Report
-from lilllm.inference.request import Delta, Request
+from lilllm.inference import Delta, Request
 from lilllm.serving.metrics import Metrics
 from lilllm.serving.problems import ApiError, invalid
 from lilllm.serving.worker import Job, RequestEngine, Worker

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from lilllm.inference.request import Delta, Request
+from lilllm.inference import Delta, Request
 
 
 class RequestEngine(Protocol):

@@ -7,12 +7,13 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lilllm.cli import chat, eval, generate, import_
+from lilllm.cli import chat, eval, generate, import_, serve
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("eval")(eval.evaluate)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
 app.command("import")(import_.import_model)
 
 

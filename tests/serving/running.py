@@ -13,7 +13,7 @@ import uvicorn
 
 from lilllm.config.schema import GenerateConfig, ServeConfig
 from lilllm.events import Event
-from lilllm.inference.request import Delta, Request, TokenScore
+from lilllm.inference import Delta, Request, TokenScore
 from lilllm.serving import ServedModel, Service, build_app
 from lilllm.serving.server import _bind
 from lilllm.serving.worker import RequestEngine
