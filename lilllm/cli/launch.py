@@ -56,7 +56,7 @@ def launch(count: int) -> Any:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its errors are told below
+    logging.disable(logging.CRITICAL)  # what goes wrong is told below
     with tempfile.TemporaryDirectory(prefix="lilllm-") as folder:
         answers = Path(folder)
         with _environment(

@@ -43,6 +43,7 @@ eval: {max_documents: 5}
 generate: {max_new_tokens: 30}
 """
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 Lilllm = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -59,7 +60,7 @@ def lilllm(tmp_path: Path) -> Lilllm:
             text=True,
             timeout=300,
             check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=ENVIRONMENT,
         )
 
     return run
