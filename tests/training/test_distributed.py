@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lilllm.files import sha256_file
 from lilllm.training.metrics import read_metrics
 from lilllm.training.state import checkpoints
 from tests.training.processes import Recorded, part, start
@@ -62,3 +63,41 @@ def test_1_then_2_then_1_processes_end_as_an_undisturbed_run(tmp_path: Path) -> 
         expected = curve(tmp_path / f"{kind} alone")
         assert len(expected) == 20
         assert curve(folders[kind]) == pytest.approx(expected, rel=1e-3 if kind == "muon" else 1e-5)
+
+
+def test_the_same_processes_twice_give_the_same_bits(tmp_path: Path) -> None:
+    overrides = ["pretrain.micro_batch_size=1"]
+    first, second, resumed = (tmp_path / name for name in ("first", "second", "resumed"))
+    start(
+        [
+            {"folder": str(first), "overrides": overrides},
+            {"folder": str(second), "overrides": overrides},
+            {"folder": str(resumed), "overrides": overrides, "stop_after": 10},
+            {"folder": str(resumed), "overrides": overrides},
+        ],
+    )
+    hashes = {
+        sha256_file(folder / "step-00000020/model.safetensors")
+        for folder in (first, second, resumed)
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [4, 8])
+def test_more_processes_resume_with_the_same_bits_and_losses(
+    tmp_path: Path, processes: int
+) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    start(
+        [
+            {"folder": str(whole)},
+            {"folder": str(resumed), "stop_after": 10, "stop_rank": processes - 1},
+            {"folder": str(resumed)},
+        ],
+        processes,
+    )
+    hashes = {sha256_file(f / "step-00000020/model.safetensors") for f in (whole, resumed)}
+    assert len(hashes) == 1
+    part(tmp_path / "alone")
+    assert curve(whole) == pytest.approx(curve(tmp_path / "alone"), rel=1e-5)
