@@ -8,8 +8,8 @@ import typer
 if TYPE_CHECKING:
     from lilllm.config import Config
 
-ConfigPath = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; none: the defaults.")
+ConfigPath = Annotated[  # a string: as a path, the // of an override's URL would become /
+    str | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; none: the defaults.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example pretrain.lr=3e-4.")
@@ -23,7 +23,7 @@ Fresh = Annotated[
 ]
 
 
-def read_config(config: Path | None, overrides: list[str] | None) -> "Config":
+def read_config(config: Path | str | None, overrides: list[str] | None) -> "Config":
     """Load CONFIG with its overrides; a first argument like `seed=1` is an override too.
 
     Raises:
@@ -32,7 +32,7 @@ def read_config(config: Path | None, overrides: list[str] | None) -> "Config":
     from lilllm.config import load_config
 
     settings = list(overrides or [])
-    if config is not None and "=" in str(config) and not config.exists():
+    if config is not None and "=" in str(config) and not Path(config).exists():
         settings.insert(0, str(config))
         config = None
-    return load_config(config, settings)
+    return load_config(None if config is None else Path(config), settings)

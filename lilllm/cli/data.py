@@ -110,6 +110,30 @@ def verify(
     run_command("data verify", json, work)
 
 
+@app.command()
+def synth(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    json: Json = False,
+) -> None:
+    """Let a checkpoint or a server write training rows, each kept with its provenance.
+
+    The same command continues an interrupted run, and with a larger synth.rows adds more.
+
+    Example: lilllm data synth configs/demo.yaml synth.rows=200 synth.writer=runs/demo
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: "Report") -> object:
+        settings = read_config(config, overrides)
+        from lilllm.stages.synthesize import run
+
+        return run(settings, report, fresh)
+
+    run_command("data synth", json, work)
+
+
 def _places(place: Path | None, overrides: list[str] | None, tokenizer: Path | None) -> "Places":
     from lilllm.stages.inspect_data import Places, places_of, places_of_folder
 

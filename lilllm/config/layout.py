@@ -26,6 +26,16 @@ class Layout:
         """Results of evaluation."""
         return self.root / "eval"
 
+    @property
+    def synth(self) -> Path:
+        """Data that a model wrote: rows.jsonl, rejected.jsonl, settings.json."""
+        return self.root / "synth"
+
+    @property
+    def feedback(self) -> Path:
+        """What people thought of this run's answers."""
+        return self.root / "feedback.jsonl"
+
     def finetune(self, step: str) -> Path:
         """The finetuning step named `step`; the same shape as `pretrain`."""
         return self.root / "finetune" / step

@@ -29,6 +29,7 @@ Penalty = Annotated[float, Field(ge=-100, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Repeats = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+StoryFeature = Literal["dialogue", "moral", "bad ending", "twist", "conflict", "foreshadowing"]
 StepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
@@ -312,6 +313,55 @@ class GenerateConfig(Section):
     """Prompts of `lilllm generate` when none is given."""
 
 
+class SynthConfig(Section):
+    """Data that a model writes: `lilllm data synth`. How it samples is `generate`."""
+
+    recipe: Literal["stories", "self-instruct"] = "stories"
+    """stories: short stories with three given words; self-instruct: tasks like the seed tasks."""
+    writer: str = "auto"
+    """Who writes: a checkpoint or run folder, the base URL of an OpenAI-compatible server
+    (http://host/v1), or auto for the newest checkpoint under `runs/`."""
+    model: str = ""
+    """Name of the model at the server."""
+    api_key_variable: str = ""
+    """Environment variable that holds the server's key; empty: none is sent."""
+    rows: Count = 1000
+    """Rows to keep; a later run with more goes on from there."""
+    parallel: Annotated[int, Field(ge=1, le=256)] = 8
+    """Requests at a time."""
+    timeout_seconds: PositiveFloat = 120.0
+    """Seconds that one request to a server may take."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 6
+    """How often a failed request is tried again, with pauses that double from 0.5 s to 60 s."""
+    min_words: CountFromZero = 1
+    """Fewest words of a story or an answer that is kept."""
+    max_words: Count = 1000
+    """Most words of a story or an answer that is kept."""
+    features: tuple[StoryFeature, ...] = ("dialogue", "moral", "bad ending", "twist")
+    """stories: what may be asked for besides the words."""
+    seeds: SourceConfig | None = None
+    """self-instruct: rows of seed tasks with their answers, in any shape that finetuning reads."""
+    tasks_per_request: Annotated[int, Field(ge=1, le=50)] = 4
+    """self-instruct: new tasks asked for at a time."""
+    max_similarity: Fraction = 0.7
+    """self-instruct: a task is dropped when its ROUGE-L with a known one is at least this."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _plain_string(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.min_words > self.max_words:
+            raise ValueError(
+                f"min_words={self.min_words} is more than synth.max_words={self.max_words}"
+            )
+        if self.recipe == "self-instruct" and self.seeds is None:
+            raise ValueError("recipe=self-instruct needs synth.seeds, a file of seed tasks")
+        return self
+
+
 class ServeConfig(Section):
     """The HTTP server."""
 
@@ -359,6 +409,7 @@ class Config(Section):
     """Named finetuning steps, in order; no dots in a name, as in `finetune.<name>.lr=1e-4`."""
     eval: EvalConfig = EvalConfig()
     generate: GenerateConfig = GenerateConfig()
+    synth: SynthConfig = SynthConfig()
     serve: ServeConfig = ServeConfig()
 
     @field_validator("name", mode="before")
