@@ -4,14 +4,14 @@ What a query may see is said once per forward pass, in the form that the device'
 Shapes: B batch, T positions, S cached positions, H query heads, G key/value heads, K head width.
 """
 
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lilllm.model.block_attention import block_attention
+from lilllm.model.compiled import compiled
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -36,7 +36,7 @@ def keep_apart(segments: Tensor) -> Documents:
         def may_see(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
             return (query >= key) & (segments[b, query] == segments[b, key])
 
-        return _compiled(create_block_mask)(may_see, B, None, T, T, device="cuda")  # type: ignore[no-any-return]
+        return compiled(create_block_mask)(may_see, B, None, T, T, device="cuda")  # type: ignore[no-any-return]
     return (segments[:, :, None] == segments[:, None, :]).tril()[:, None]
 
 
@@ -60,7 +60,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, documents: Documents = None) -> Tens
 
         dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else q.dtype
         q, k, v = (x.to(dtype) for x in (q, k, v))
-        out = _compiled(flex_attention)(q, k, v, block_mask=documents, enable_gqa=True)
+        out = compiled(flex_attention)(q, k, v, block_mask=documents, enable_gqa=True)
         return out  # type: ignore[no-any-return]
     if T == 1:  # queries of a group look at the same keys: no copies of these
         grouped = q.reshape(q.shape[0], k.shape[1], -1, q.shape[3])  # [B, G, H/G, K]
@@ -76,9 +76,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, documents: Documents = None) -> Tens
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] > k.shape[1]
     )
-
-
-@cache
-def _compiled(function: Any) -> Any:
-    """FlexAttention's functions, which are meant to be compiled, once each."""
-    return torch.compile(function, dynamic=False)

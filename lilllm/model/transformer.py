@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lilllm.model.attention import Documents, attend, keep_apart
+from lilllm.model.compiled import compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
         self.mlp = FeedForward(shape)
         self.dropout = nn.Dropout(shape.dropout)
+        self.compiled = False
 
     def forward(
         self,
@@ -155,6 +157,13 @@ class Block(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:
         """Add both sub-layers to x [B, T, D]."""
+        layer = compiled(Block.layer) if self.compiled and self.training else Block.layer
+        return layer(self, x, rotary, documents, cache)
+
+    def layer(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], documents: Documents, cache: Cache | None
+    ) -> Tensor:
+        """What `forward` does, as the piece that is compiled once for all layers."""
         h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, documents, cache))
         return h + self.dropout(self.mlp(self.post_attention_layernorm(h)))  # type: ignore[no-any-return]
 
@@ -179,6 +188,8 @@ class Transformer(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    compiled = False
+    """Whether training runs compiled pieces; see `compile_pieces`."""
 
     def __init__(self, shape: Shape, seed: int | None = None) -> None:
         super().__init__()
@@ -233,6 +244,13 @@ class Transformer(nn.Module):
         scores = F.linear(hidden, self.output_weight)
         cap = self.shape.logit_softcap
         return cap * torch.tanh(scores / cap) if cap else scores
+
+    def compile_pieces(self) -> None:
+        """Compile what a training step repeats, when it first runs; evaluation stays as it is."""
+        self.compiled = True
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.compiled = True
 
     @property
     def output_weight(self) -> Tensor:

@@ -71,8 +71,9 @@ def _train(run: Run, resume_from: Path | None) -> None:
     if world.is_first:
         make_folder(run.folder)
         remove_partials(run.folder)
-    objective = torch.compile(run.objective, dynamic=False) if run.compiled else run.objective
-    parallel = Parallel(run.model, objective, world, run.config.distributed == "fsdp2")
+    if run.compiled:
+        run.model.compile_pieces()
+    parallel = Parallel(run.model, run.objective, world, run.config.distributed == "fsdp2")
     run.optimizers = make_optimizers(run.model, run.config, run.machine.dtype)
     if resume_from is not None:
         run.counters, tensors = load_state(resume_from)

@@ -1,10 +1,10 @@
 """Next-token prediction: the objective of pretraining and, with masked targets, of SFT."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from lilllm.data.batches import IGNORE
 from lilllm.model.transformer import Transformer
+from lilllm.training.objectives.cross_entropy import summed_cross_entropy
 from lilllm.training.objectives.loss import Loss
 
 
@@ -22,8 +22,5 @@ def next_token_loss(
     Returns:
         the sum in fp32; its unit is the token.
     """
-    logits = model(ids, segments)  # [B, T, V]
-    total = F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
+    total = summed_cross_entropy(model, model.hidden(ids, segments), targets)
     return Loss(total, (targets != IGNORE).sum(), {})

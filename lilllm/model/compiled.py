@@ -1,0 +1,17 @@
+"""torch.compile for the pieces that training repeats: the layers and the loss, each once.
+
+A piece compiled once and called for every layer takes a tenth of the time that a graph of all
+layers takes, and what is left between the pieces is cheap.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+
+@cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function compiled for every shape that it meets, the same one at every call."""
+    import torch
+
+    return torch.compile(function, dynamic=False)
