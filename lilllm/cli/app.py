@@ -12,8 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from lilllm import __version__
+from lilllm.cli import (
+    bench,
+    config,
+    data,
+    eval,
+    finetune,
+    generate,
+    pretrain,
+    run,
+    runs,
+    serve,
+    tokenizer,
+)
 from lilllm.cli import chat as chat_command
-from lilllm.cli import config, data, eval, finetune, generate, pretrain, run, runs, serve, tokenizer
 from lilllm.cli import import_ as import_command
 
 
@@ -77,6 +89,7 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat_command.chat)
 app.command("serve")(serve.serve)
 app.command("import")(import_command.import_model)
+app.add_typer(bench.app, name="bench", cls=Group)
 app.add_typer(config.app, name="config", cls=Group)
 app.add_typer(runs.app, name="runs", cls=Group)
 

@@ -50,7 +50,7 @@ def test_help_imports_nothing_heavy_and_shows_an_example(command: list[str]) -> 
     assert "HEAVY []" in done.stdout
     assert "Usage" in done.stdout
     leaf = len(command) == 2 or (command and command[0] not in {"tokenizer", "data"})
-    if leaf and command[0] not in {"config", "runs"}:
+    if leaf and command[0] not in {"bench", "config", "runs"}:
         assert "Example:" in done.stdout
 
 
