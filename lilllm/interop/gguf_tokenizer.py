@@ -143,7 +143,7 @@ def _settings(fields: Mapping[str, Any], texts: list[str], path: Path) -> dict[s
 def _bos_first(
     settings: Mapping[str, Any], vocabulary: Mapping[str, int], path: Path
 ) -> processors.PostProcessor:
-    bos = settings.get("bos_token")
+    bos = settings.get("bos_token", "")
     if bos not in vocabulary:
         raise CheckpointError(f"{path}: {PREFIX}add_bos_token=true, but there is no such token")
     return processors.TemplateProcessing(
