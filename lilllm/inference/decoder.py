@@ -1,54 +1,41 @@
-"""The transformer laid out for decoding: fused weights, one flat batch of tokens per call.
+"""Decoding with laid-out weights: prompts one text at a time, then all texts one token a step.
 
-The same arithmetic as `model/transformer.py`, from copies of its weights: Q, K and V are one
-product, gate and up another. Prompts go through `prefill`, one text at a time; all running texts
-advance together through `decode`.
+The same arithmetic as `model/transformer.py`. Few texts on a CPU are stepped by `native.py`,
+everything else by torch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
-from lilllm.model import Transformer
-from lilllm.model.transformer import ACTIVATIONS, Attention, Block, FeedForward
+from lilllm.inference.native import NativeStep, load
+from lilllm.inference.weights import Weights
+from lilllm.model.transformer import ACTIVATIONS
 
-Linear = Callable[[Tensor], Tensor]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """The weights of one block."""
-
-    attention_norm: Tensor
-    qkv: Linear
-    head_norms: tuple[Tensor, Tensor] | None
-    out: Linear
-    mlp_norm: Tensor
-    gate_up: Linear
-    down: Linear
+NATIVE_TEXTS = 8
+"""Texts up to which the compiled step is quicker than torch's matrix products."""
 
 
 class Decoder:
     """A transformer that only decodes.
 
     Args:
-        model: its weights are copied, or used as they are where nothing is fused.
+        weights: what it computes with.
+        native: whether to use the compiled step where it can be built.
     """
 
-    def __init__(self, model: Transformer) -> None:
-        self.shape = model.shape
-        self.embedding = model.model.embed_tokens.weight.detach()
-        self.dtype, self.device = self.embedding.dtype, self.embedding.device
-        self.layers = [_layer(block) for block in model.model.layers if isinstance(block, Block)]
-        self.norm = model.model.norm.weight.detach()
-        self.head = linear(model.output_weight.detach(), None)
-        self.cos, self.sin = (table[:, None].to(self.dtype) for table in (model.cos, model.sin))
+    def __init__(self, weights: Weights, *, native: bool = True) -> None:
+        self.weights, self.shape = weights, weights.shape
+        self.dtype, self.device = weights.dtype, weights.device
+        self.cos, self.sin = (t[:, None].to(self.dtype) for t in (weights.cos, weights.sin))
         self.activate = ACTIVATIONS[self.shape.activation]
+        library = load() if native and NativeStep.fits(weights) else None
+        self.native = NativeStep(library, weights) if library is not None else None
 
     def new_cache(self) -> SlotCache:
         """An empty cache for this model."""
@@ -80,6 +67,17 @@ class Decoder:
         Returns:
             fp32 logits of the next tokens, [B, V].
         """
+        if self.native is not None and len(slots) <= NATIVE_TEXTS:
+            logits = self.native(ids, slots, positions, cache)
+        else:
+            logits = self._decode(ids, slots, positions, cache)
+        cap = self.shape.logit_softcap
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    def _decode(
+        self, ids: Tensor, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
+    ) -> Tensor:
+        """`decode` with torch."""
         S = max(positions) + 1
         rows = torch.tensor(slots, device=self.device)
         at = torch.tensor(positions, device=self.device)
@@ -96,18 +94,15 @@ class Decoder:
                 grouped, keys[rows, :, :S], values[rows, :, :S], attn_mask=mask
             ).view(B, -1)
 
-        hidden = self._run(ids, at, attend)
-        logits = self.head(hidden).float()
-        cap = self.shape.logit_softcap
-        return cap * torch.tanh(logits / cap) if cap else logits
+        return self.weights.head(self._run(ids, at, attend)).float()
 
     def _run(self, ids: Tensor, positions: Tensor | slice, attend: Attend) -> Tensor:
         """The normalised residual stream [N, D] of tokens [N] at their positions."""
         shape = self.shape
         heads = [shape.n_heads, shape.n_kv_heads, shape.n_kv_heads]
         cos, sin = self.cos[positions], self.sin[positions]  # [N, 1, K]
-        x = self.embedding[ids]  # [N, D]
-        for number, layer in enumerate(self.layers):
+        x = self.weights.embedding[ids]  # [N, D]
+        for number, layer in enumerate(self.weights.layers):
             qkv = layer.qkv(self._normed(x, layer.attention_norm))
             q, k, v = torch.split(qkv.view(len(x), -1, shape.head_dim), heads, dim=1)  # [N, H, K]
             if layer.head_norms is not None:
@@ -116,7 +111,7 @@ class Decoder:
             x = x + layer.out(attend(number, q, k, v))
             gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, dim=-1)
             x = x + layer.down(self.activate(gate) * up)
-        return self._normed(x, self.norm)
+        return self._normed(x, self.weights.norm)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.shape.norm_eps)
@@ -139,34 +134,6 @@ def attend_span(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
     out = F.scaled_dot_product_attention(q.transpose(0, 1)[None], keys, values, attn_mask=mask)
     return out[0].transpose(0, 1).reshape(T, H * K)
-
-
-def linear(weight: Tensor, bias: Tensor | None) -> Linear:
-    """The function x W^T + b."""
-    return lambda x: F.linear(x, weight, bias)
-
-
-def _layer(block: Block) -> Layer:
-    attention: Attention = block.self_attn
-    mlp: FeedForward = block.mlp
-    heads = attention.q_norm, attention.k_norm
-    normed = [norm.weight.detach() for norm in heads if isinstance(norm, nn.RMSNorm)]
-    return Layer(
-        attention_norm=block.input_layernorm.weight.detach(),
-        qkv=_fused(attention.q_proj, attention.k_proj, attention.v_proj),
-        head_norms=(normed[0], normed[1]) if normed else None,
-        out=_fused(attention.o_proj),
-        mlp_norm=block.post_attention_layernorm.weight.detach(),
-        gate_up=_fused(mlp.gate_proj, mlp.up_proj),
-        down=_fused(mlp.down_proj),
-    )
-
-
-def _fused(*parts: nn.Linear) -> Linear:
-    """Layers on the same input as one product."""
-    weight = torch.cat([part.weight.detach() for part in parts])
-    biases = [part.bias.detach() for part in parts if part.bias is not None]
-    return linear(weight, torch.cat(biases) if biases else None)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ from lilllm.inference.decoder import Decoder
 from lilllm.inference.request import Delta, FinishReason, Request, TokenScore
 from lilllm.inference.sampling import History, Sampler, next_tokens, sample_generator
 from lilllm.inference.stopping import TextDecoder, TextStream
+from lilllm.inference.weights import Weights
 from lilllm.model import Transformer, count_parameters
 
 ONE_THREAD_BELOW = 2e7
@@ -110,6 +112,7 @@ class Engine:
         max_streams: texts that advance together; further ones wait.
         capacity: positions per text at most, prompt and answer together; None: the context.
         prefill_chunk: tokens of prompts computed in one step at most.
+        quantize: bits to round the weights to.
     """
 
     def __init__(
@@ -121,9 +124,10 @@ class Engine:
         max_streams: int = 32,
         capacity: int | None = None,
         prefill_chunk: int = 512,
+        quantize: Literal[8, 4] | None = None,
     ) -> None:
         self.stop_ids, self.new_decoder = frozenset(stop_ids), new_decoder
-        self.decoder = Decoder(model)
+        self.decoder = Decoder(Weights(model, quantize))
         self.cache = self.decoder.new_cache()
         self.max_streams, self.prefill_chunk = max_streams, prefill_chunk
         context = model.shape.max_seq_len

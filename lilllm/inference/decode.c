@@ -1,0 +1,365 @@
+/* One decoding step of a transformer on a CPU, for a few texts at once.
+ *
+ * At one token per text a step is bound by reading the weights, once each. So weights are read in
+ * the form they are kept in (fp32, bf16, or 8 or 4 bits with one scale per 32), everything else is
+ * fp32, and one parallel region spans all layers. The dot products of a text do not depend on
+ * which other texts take part, nor on the number of threads: its logits are the same bits.
+ *
+ * Plain C with the vector extensions of GCC and Clang; `__init__.py` compiles and calls it, and
+ * ../decoder.py does the same with torch. Shapes as there: B texts, D width, H query heads, G
+ * key/value heads, K head width, F feed-forward width, S positions. D, F and H * K are multiples
+ * of 32, K of 16. */
+
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef float vec __attribute__((vector_size(64)));        /* 16 numbers */
+typedef int32_t ints __attribute__((vector_size(64)));
+typedef uint32_t words __attribute__((vector_size(64)));
+typedef uint16_t halves __attribute__((vector_size(32)));
+typedef int8_t bytes __attribute__((vector_size(16)));
+typedef uint8_t nibbles __attribute__((vector_size(16)));
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define GROUP 32   /* weights that share a scale */
+#define ROWS 4     /* rows of a matrix computed together */
+#define TEXTS 4    /* texts computed together */
+
+enum kind { FP32, BF16, INT8, INT4 };
+
+typedef struct {
+    int32_t kind, rows, cols;
+    const void *weights;     /* [rows, cols]; INT4: two per byte, the first 16 of a group low */
+    const _Float16 *scales;  /* [rows, cols / GROUP], INT8 and INT4 */
+    const float *bias;       /* [rows] or NULL */
+} matrix;
+
+typedef struct {
+    matrix qkv, out, gate_up, down;
+    const float *attention_norm, *mlp_norm;  /* [D] */
+    const float *q_norm, *k_norm;            /* [K] or NULL */
+} layer;
+
+typedef struct {
+    int32_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, relu2;
+    float norm_eps;
+    const layer *layers;
+    matrix embedding, head;
+    const float *norm;       /* [D] */
+    const float *cos, *sin;  /* [positions of the context, K] */
+} model;
+
+typedef struct {
+    int32_t kind, positions;     /* FP32 or BF16; positions that a slot has room for */
+    void *const *keys;           /* per layer: [slots, G, positions, K] */
+    void *const *values;
+} cache;
+
+/* ------------------------------------------------------------------ numbers */
+
+ALWAYS vec load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+ALWAYS void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+
+ALWAYS vec load_bf16(const uint16_t *p)
+{
+    halves h;
+    memcpy(&h, p, sizeof h);
+    return (vec)(__builtin_convertvector(h, words) << 16);
+}
+
+ALWAYS vec widen(bytes b) { return __builtin_convertvector(__builtin_convertvector(b, ints), vec); }
+
+ALWAYS vec load_as(enum kind kind, const void *p, size_t at)
+{
+    return kind == FP32 ? load((const float *)p + at) : load_bf16((const uint16_t *)p + at);
+}
+
+ALWAYS void store_as(enum kind kind, void *p, size_t at, float value)
+{
+    if (kind == FP32) {
+        ((float *)p)[at] = value;
+        return;
+    }
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    ((uint16_t *)p)[at] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  /* round to nearest even */
+}
+
+ALWAYS vec larger(vec a, vec b)
+{
+    ints first = a > b;
+    return (vec)((first & (ints)a) | (~first & (ints)b));
+}
+
+ALWAYS float sum(vec v)
+{
+    float s[16];
+    memcpy(s, &v, sizeof v);
+    for (int width = 8; width; width /= 2)
+        for (int i = 0; i < width; i++)
+            s[i] += s[i + width];
+    return s[0];
+}
+
+/* e^x to about one unit in the last place, for x below 88; e^-87, which is as good as 0, below. */
+ALWAYS vec exponential(vec x)
+{
+    const float magic = 12582912.0f;  /* 1.5 * 2^23: adding it rounds to an integer */
+    x = larger(x, (vec){} - 87.0f);
+    vec n = (x * 1.44269504f + magic) - magic;
+    vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vec p = (vec){} + 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (vec)((__builtin_convertvector(n, ints) + 127) << 23);
+}
+
+/* ----------------------------------------------------------------- matrices */
+
+/* 32 weights of one row from column k, without their scale. */
+ALWAYS void weights_at(enum kind kind, const matrix *m, size_t row, int k, vec w[2])
+{
+    size_t at = row * m->cols + k;
+    if (kind == INT8) {
+        bytes b[2];
+        memcpy(b, (const int8_t *)m->weights + at, sizeof b);
+        w[0] = widen(b[0]);
+        w[1] = widen(b[1]);
+    } else if (kind == INT4) {
+        nibbles b;
+        memcpy(&b, (const uint8_t *)m->weights + at / 2, sizeof b);
+        w[0] = widen((bytes)(b & 15) - 8);
+        w[1] = widen((bytes)(b >> 4) - 8);
+    } else {
+        w[0] = load_as(kind, m->weights, at);
+        w[1] = load_as(kind, m->weights, at + 16);
+    }
+}
+
+/* Rows row..row + nr of the matrix times texts 0..nb of x, into y. */
+ALWAYS void tile(enum kind kind, int nr, int nb, const matrix *m, int row, const float *x,
+                 float *y, int y_stride, int add)
+{
+    vec acc[ROWS][TEXTS] = {};
+    for (int k = 0; k < m->cols; k += GROUP)
+        for (int r = 0; r < nr; r++) {
+            vec w[2];
+            weights_at(kind, m, row + r, k, w);
+            float scale = 1;
+            if (kind == INT8 || kind == INT4)
+                scale = m->scales[((size_t)(row + r) * m->cols + k) / GROUP];
+            for (int b = 0; b < nb; b++) {
+                const float *p = x + (size_t)b * m->cols + k;
+                if (kind == INT8 || kind == INT4)
+                    acc[r][b] += (w[0] * load(p) + w[1] * load(p + 16)) * scale;
+                else {
+                    acc[r][b] += w[0] * load(p);
+                    acc[r][b] += w[1] * load(p + 16);
+                }
+            }
+        }
+    for (int r = 0; r < nr; r++)
+        for (int b = 0; b < nb; b++) {
+            float *to = y + (size_t)b * y_stride + row + r;
+            float value = sum(acc[r][b]) + (m->bias ? m->bias[row + r] : 0);
+            *to = add ? *to + value : value;
+        }
+}
+
+ALWAYS void tiles(enum kind kind, int nb, const matrix *m, int row, int last, const float *x,
+                  float *y, int y_stride, int add)
+{
+    for (; row + ROWS <= last; row += ROWS)
+        tile(kind, ROWS, nb, m, row, x, y, y_stride, add);
+    for (; row < last; row++)
+        tile(kind, 1, nb, m, row, x, y, y_stride, add);
+}
+
+/* y[b][row] = W[row] x[b], or += with `add`, for rows first..last and all texts.
+ * x is [B, cols], y has `rows` numbers per text. */
+static void multiply(const matrix *m, int first, int last, const float *x, int B, float *y, int add)
+{
+#define WITH(KIND)                                                                            \
+    case KIND:                                                                                \
+        for (; B >= TEXTS; B -= TEXTS, x += TEXTS * m->cols, y += TEXTS * m->rows)            \
+            tiles(KIND, TEXTS, m, first, last, x, y, m->rows, add);                           \
+        for (; B > 0; B--, x += m->cols, y += m->rows)                                        \
+            tiles(KIND, 1, m, first, last, x, y, m->rows, add);                               \
+        break;
+    switch (m->kind) { WITH(FP32) WITH(BF16) WITH(INT8) WITH(INT4) }
+#undef WITH
+}
+
+/* ------------------------------------------------------------------- layers */
+
+static void rms_norm(const float *x, const float *weight, int width, float eps, float *y)
+{
+    vec squares = {};
+    for (int i = 0; i < width; i += 16)
+        squares += load(x + i) * load(x + i);
+    float scale = 1 / sqrtf(sum(squares) / width + eps);
+    for (int i = 0; i < width; i += 16)
+        store(y + i, load(x + i) * scale * load(weight + i));
+}
+
+/* Turn one head by the angles of its position. */
+static void rotate(float *x, const float *cos, const float *sin, int K)
+{
+    for (int i = 0; i < K / 2; i++) {
+        float left = x[i], right = x[i + K / 2];
+        x[i] = left * cos[i] - right * sin[i];
+        x[i + K / 2] = right * cos[i + K / 2] + left * sin[i + K / 2];
+    }
+}
+
+/* One query head [K] over S keys and values [S, K]; scores has room for S, rounded up to 16. */
+ALWAYS void attend_head(enum kind kind, const float *q, const void *keys, const void *values,
+                        int S, int K, float *scores, float *out)
+{
+    float scale = 1 / sqrtf(K), top = -INFINITY;
+    for (int s = 0; s < S; s++) {
+        vec acc = {};
+        for (int i = 0; i < K; i += 16)
+            acc += load(q + i) * load_as(kind, keys, (size_t)s * K + i);
+        scores[s] = sum(acc) * scale;
+        top = scores[s] > top ? scores[s] : top;
+    }
+    for (int s = S; s % 16; s++)
+        scores[s] = -INFINITY;
+    vec total = {};
+    for (int s = 0; s < S; s += 16) {
+        vec p = exponential(load(scores + s) - top);
+        store(scores + s, p);
+        total += p;
+    }
+    float inverse = 1 / sum(total);
+    for (int i = 0; i < K; i += 16) {
+        vec even = {}, odd = {};
+        int s = 0;
+        for (; s + 1 < S; s += 2) {
+            even += scores[s] * load_as(kind, values, (size_t)s * K + i);
+            odd += scores[s + 1] * load_as(kind, values, (size_t)(s + 1) * K + i);
+        }
+        if (s < S)
+            even += scores[s] * load_as(kind, values, (size_t)s * K + i);
+        store(out + i, (even + odd) * inverse);
+    }
+}
+
+/* The query heads of key/value head g of one text: normalise, rotate, store, attend. */
+static void attend(const model *m, const layer *l, const cache *c, int number, int g, int slot,
+                   int position, float *qkv, float *scores, float *out)
+{
+    int K = m->head_dim, each = m->n_heads / m->n_kv_heads;
+    const float *cos = m->cos + (size_t)position * K, *sin = m->sin + (size_t)position * K;
+    float *q = qkv + (size_t)g * each * K, *k = qkv + (size_t)(m->n_heads + g) * K;
+    const float *v = k + (size_t)m->n_kv_heads * K;
+    size_t head = ((size_t)slot * m->n_kv_heads + g) * c->positions * K;
+    size_t width = c->kind == FP32 ? 4 : 2;
+    char *keys = (char *)c->keys[number] + head * width;
+    char *values = (char *)c->values[number] + head * width;
+
+    if (l->k_norm)
+        rms_norm(k, l->k_norm, K, m->norm_eps, k);
+    rotate(k, cos, sin, K);
+    for (int i = 0; i < K; i++) {
+        store_as(c->kind, keys, (size_t)position * K + i, k[i]);
+        store_as(c->kind, values, (size_t)position * K + i, v[i]);
+    }
+    for (int h = 0; h < each; h++, q += K) {
+        if (l->q_norm)
+            rms_norm(q, l->q_norm, K, m->norm_eps, q);
+        rotate(q, cos, sin, K);
+        float *to = out + ((size_t)g * each + h) * K;
+        if (c->kind == FP32)
+            attend_head(FP32, q, keys, values, position + 1, K, scores, to);
+        else
+            attend_head(BF16, q, keys, values, position + 1, K, scores, to);
+    }
+}
+
+/* gate <- act(gate) * up for columns first..last. */
+static void activate(int relu2, float *gate, const float *up, int first, int last)
+{
+    for (int i = first; i < last; i += 16) {
+        vec g = load(gate + i), positive = larger(g, (vec){});
+        vec a;
+        if (relu2)
+            a = positive * positive;
+        else
+            a = g / (1 + exponential(-larger(g, (vec){} - 87.0f)));
+        store(gate + i, a * load(up + i));
+    }
+}
+
+/* The part of `count` that thread t of n works on, in whole blocks. */
+#define SHARE(count, block, t, n) ((int)((int64_t)(count) / (block) * (t) / (n)) * (block))
+
+/* Logits [B, rows of head] of one more token of each of B texts.
+ * ids, slots and positions are [B]; the cache gets the new keys and values. */
+void decode(const model *m, const cache *c, int B, const int64_t *ids, const int64_t *slots,
+            const int64_t *positions, float *logits, int threads)
+{
+    const int D = m->d_model, F = m->d_ff, G = m->n_kv_heads, HK = m->n_heads * m->head_dim;
+    const int QKV = HK + 2 * G * m->head_dim;
+    int longest = 0;
+    for (int b = 0; b < B; b++)
+        longest = positions[b] > longest ? positions[b] : longest;
+    const size_t own = (size_t)B * D + longest + 32;  /* each thread's numbers */
+    float *work = malloc(sizeof *work * ((size_t)B * (D + QKV + HK + 3 * F) + threads * own));
+    float *x = work, *qkv = x + (size_t)B * D, *mixed = qkv + (size_t)B * QKV;
+    float *wide = mixed + (size_t)B * HK, *hidden = wide + (size_t)B * 2 * F;
+    float *private = hidden + (size_t)B * F;
+    for (int b = 0; b < B; b++)
+        for (int i = 0; i < D; i += 16)
+            store(x + (size_t)b * D + i,
+                  load_as(m->embedding.kind, m->embedding.weights, (size_t)ids[b] * D + i));
+
+#pragma omp parallel num_threads(threads)
+    {
+        const int t = omp_get_thread_num(), n = omp_get_num_threads();
+        float *normed = private + t * own, *scores = normed + (size_t)B * D;
+#define BOUNDS(count, block) SHARE(count, block, t, n), SHARE(count, block, t + 1, n)
+#define NORMED(weight)                                                                        \
+    for (int b = 0; b < B; b++)                                                               \
+        rms_norm(x + (size_t)b * D, weight, D, m->norm_eps, normed + (size_t)b * D)
+
+        for (int i = 0; i < m->n_layers; i++) {
+            const layer *l = m->layers + i;
+            NORMED(l->attention_norm);
+            multiply(&l->qkv, BOUNDS(QKV, 16), normed, B, qkv, 0);
+#pragma omp barrier
+            for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
+                int b = job / G;
+                attend(m, l, c, i, job % G, slots[b], positions[b], qkv + (size_t)b * QKV, scores,
+                       mixed + (size_t)b * HK);
+            }
+#pragma omp barrier
+            multiply(&l->out, BOUNDS(D, 16), mixed, B, x, 1);
+#pragma omp barrier
+            NORMED(l->mlp_norm);
+            const int first = SHARE(F, 16, t, n), last = SHARE(F, 16, t + 1, n);
+            multiply(&l->gate_up, first, last, normed, B, wide, 0);
+            multiply(&l->gate_up, F + first, F + last, normed, B, wide, 0);
+            for (int b = 0; b < B; b++) {
+                float *gate = wide + (size_t)b * 2 * F;
+                activate(m->relu2, gate, gate + F, first, last);
+                memcpy(hidden + (size_t)b * F + first, gate + first, sizeof(float) * (last - first));
+            }
+#pragma omp barrier
+            multiply(&l->down, BOUNDS(D, 16), hidden, B, x, 1);
+#pragma omp barrier
+        }
+        NORMED(m->norm);
+        multiply(&m->head, t * (int64_t)m->head.rows / n, (t + 1) * (int64_t)m->head.rows / n, normed,
+                 B, logits, 0);
+    }
+    free(work);
+}

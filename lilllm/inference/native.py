@@ -1,0 +1,216 @@
+"""The compiled decoding step: builds `decode.c` once, hands it weights, and calls it.
+
+The C compiler of the machine makes a library for its processor, about a second's work, kept in
+the user's cache folder. Without a compiler, or with `LILLLM_NATIVE=0`, decoding stays with torch:
+slower, and the same up to rounding.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lilllm.inference.cache import SlotCache
+from lilllm.inference.weights import Layer, Projection, Weights
+from lilllm.model.quantized import GROUP
+
+SOURCE = Path(__file__).with_name("decode.c")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
+KINDS = {torch.float32: 0, torch.bfloat16: 1, 8: 2, 4: 3}
+"""Forms of weights by their torch type or their bits, as `enum kind` of decode.c numbers them."""
+WIDTH = 16
+"""Numbers that decode.c works on at a time; widths are multiples of it."""
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("cols", ctypes.c_int32),
+        ("weights", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, _Matrix) for name in ("qkv", "out", "gate_up", "down")),
+        *((name, ctypes.c_void_p) for name in ("attention_norm", "mlp_norm", "q_norm", "k_norm")),
+    )
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_int32)
+            for name in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ff")
+        ),
+        ("relu2", ctypes.c_int32),
+        ("norm_eps", ctypes.c_float),
+        ("layers", ctypes.POINTER(_Layer)),
+        ("embedding", _Matrix),
+        ("head", _Matrix),
+        *((name, ctypes.c_void_p) for name in ("norm", "cos", "sin")),
+    )
+
+
+class _Cache(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("positions", ctypes.c_int32),
+        ("keys", ctypes.POINTER(ctypes.c_void_p)),
+        ("values", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
+class NativeStep:
+    """`decode.c` with the weights of one model.
+
+    Args:
+        library: from `load`.
+        weights: of a model that `fits`; must not change while this lives.
+    """
+
+    def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
+        self._function = library.decode
+        self._kept: list[object] = [weights]  # what C only has pointers to
+        shape = weights.shape
+        layers = (_Layer * shape.n_layers)(*map(self._layer, weights.layers))
+        self._vocabulary = shape.vocab_size
+        self._model = _Model(
+            shape.n_layers,
+            shape.d_model,
+            shape.n_heads,
+            shape.n_kv_heads,
+            shape.head_dim,
+            shape.d_ff,
+            shape.activation == "relu2",
+            shape.norm_eps,
+            layers,
+            self._matrix(Projection(weights.embedding)),
+            self._matrix(weights.head),
+            self._floats(weights.norm),
+            self._floats(weights.cos),
+            self._floats(weights.sin),
+        )
+        self._cache: _Cache | None = None
+        self._cached: tuple[int, ...] = ()
+
+    @staticmethod
+    def fits(weights: Weights) -> bool:
+        """Whether decode.c can do this model's arithmetic."""
+        shape = weights.shape
+        wide = shape.d_model, shape.d_ff, shape.n_heads * shape.head_dim
+        return (
+            weights.device.type == "cpu"
+            and weights.dtype in KINDS
+            and all(width % GROUP == 0 for width in wide)
+            and shape.head_dim % WIDTH == 0
+        )
+
+    def __call__(
+        self, ids: Tensor, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
+    ) -> Tensor:
+        """See `Decoder.decode`."""
+        B = len(slots)
+        logits = torch.empty(B, self._vocabulary)
+        numbers = ctypes.c_int64 * B
+        self._function(
+            ctypes.byref(self._model),
+            ctypes.byref(self._cache_of(cache)),
+            B,
+            ctypes.c_void_p(ids.data_ptr()),
+            numbers(*slots),
+            numbers(*positions),
+            ctypes.c_void_p(logits.data_ptr()),
+            torch.get_num_threads(),
+        )
+        return logits
+
+    def _cache_of(self, cache: SlotCache) -> _Cache:
+        """Pointers into a cache, made again after it has grown."""
+        key = cache.keys[0].data_ptr(), cache.positions, id(cache)
+        if self._cache is None or key != self._cached:
+            pointers = ctypes.c_void_p * len(cache.keys)
+            keys, values = (
+                pointers(*(tensor.data_ptr() for tensor in tensors))
+                for tensors in (cache.keys, cache.values)
+            )
+            self._cache = _Cache(KINDS[cache.keys[0].dtype], cache.positions, keys, values)
+            self._cached = key
+        return self._cache
+
+    def _layer(self, layer: Layer) -> _Layer:
+        parts = layer.qkv, layer.out, layer.gate_up, layer.down
+        norms = layer.attention_norm, layer.mlp_norm, *(layer.head_norms or (None, None))
+        return _Layer(*map(self._matrix, parts), *map(self._floats, norms))
+
+    def _matrix(self, projection: Projection) -> _Matrix:
+        quantized, weight = projection.quantized, projection.weight
+        kind = KINDS[quantized.bits if quantized else weight.dtype]
+        values = (quantized.values if quantized else weight).contiguous()
+        scales = quantized.scales.contiguous() if quantized else None
+        self._kept += [values, scales]
+        return _Matrix(
+            kind,
+            *weight.shape,
+            values.data_ptr(),
+            None if scales is None else scales.data_ptr(),
+            self._floats(projection.bias),
+        )
+
+    def _floats(self, tensor: Tensor | None) -> int | None:
+        if tensor is None:
+            return None
+        floats = tensor.float().contiguous()
+        self._kept.append(floats)
+        return floats.data_ptr()
+
+
+@cache
+def load() -> ctypes.CDLL | None:
+    """The compiled library, built where it is not in the cache yet; None where it cannot be."""
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if os.environ.get("LILLLM_NATIVE") == "0" or compiler is None:
+        return None
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = home / "lilllm" / f"decode-{_key(compiler)}.so"
+    try:
+        if not path.is_file():
+            _build(compiler, path)
+        library = ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None  # torch does it
+    library.decode.restype = None
+    return library
+
+
+def _build(compiler: str, path: Path) -> None:
+    """Compile aside and rename, so that two processes may do it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        command = [*compiler.split(), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        made.replace(path)
+
+
+def _key(compiler: str) -> str:
+    """A hash of everything that the library depends on; a home may be shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        features = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        features = platform.processor()
+    parts = SOURCE.read_bytes(), " ".join(FLAGS).encode(), compiler.encode(), features.encode()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
