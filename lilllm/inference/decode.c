@@ -27,13 +27,15 @@ typedef uint8_t nibbles __attribute__((vector_size(16)));
 #define GROUP 32   /* weights that share a scale */
 #define ROWS 4     /* rows of a matrix computed together */
 #define TEXTS 4    /* texts computed together */
+#define AHEAD 8    /* rows that are fetched before they are needed */
 
 enum kind { FP32, BF16, INT8, INT4 };
 
 typedef struct {
     int32_t kind, rows, cols;
-    const void *weights;     /* [rows, cols]; INT4: two per byte, the first 16 of a group low */
-    const _Float16 *scales;  /* [rows, cols / GROUP], INT8 and INT4 */
+    const void *weights;     /* [rows, cols]; INT8 plus 128; INT4 two per byte, the first 16 of a
+                                group low, in two's complement */
+    const float *scales;     /* [rows, cols / GROUP], INT8 and INT4 */
     const float *bias;       /* [rows] or NULL */
 } matrix;
 
@@ -70,7 +72,20 @@ ALWAYS vec load_bf16(const uint16_t *p)
     return (vec)(__builtin_convertvector(h, words) << 16);
 }
 
-ALWAYS vec widen(bytes b) { return __builtin_convertvector(__builtin_convertvector(b, ints), vec); }
+/* 16 bytes as integers, after exchanging the bits of `flip` (GCC widens registers only). */
+ALWAYS ints widen_signed(const void *p, int flip)
+{
+    bytes b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(b ^ (int8_t)flip, ints);
+}
+
+ALWAYS ints widen_unsigned(const void *p, int flip)
+{
+    nibbles b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(b ^ (uint8_t)flip, ints);
+}
 
 ALWAYS vec load_as(enum kind kind, const void *p, size_t at)
 {
@@ -96,12 +111,12 @@ ALWAYS vec larger(vec a, vec b)
 
 ALWAYS float sum(vec v)
 {
-    float s[16];
+    float s[16], total = 0;
     memcpy(s, &v, sizeof v);
-    for (int width = 8; width; width /= 2)
-        for (int i = 0; i < width; i++)
-            s[i] += s[i + width];
-    return s[0];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        total += (s[i] + s[i + 4]) + (s[i + 8] + s[i + 12]);
+    return total;
 }
 
 /* e^x to about one unit in the last place, for x below 88; e^-87, which is as good as 0, below. */
@@ -127,17 +142,23 @@ ALWAYS vec exponential(vec x)
 ALWAYS void weights_at(enum kind kind, const matrix *m, size_t row, int k, vec w[2])
 {
     size_t at = row * m->cols + k;
+    size_t ahead = (size_t)AHEAD * m->cols;  /* rows that are needed soon */
     if (kind == INT8) {
-        bytes b[2];
-        memcpy(b, (const int8_t *)m->weights + at, sizeof b);
-        w[0] = widen(b[0]);
-        w[1] = widen(b[1]);
+        const uint8_t *p = (const uint8_t *)m->weights + at;
+        if (k % 64 == 0)
+            __builtin_prefetch(p + ahead);
+        w[0] = __builtin_convertvector(widen_signed(p, 0x80), vec);
+        w[1] = __builtin_convertvector(widen_signed(p + 16, 0x80), vec);
     } else if (kind == INT4) {
-        nibbles b;
-        memcpy(&b, (const uint8_t *)m->weights + at / 2, sizeof b);
-        w[0] = widen((bytes)(b & 15) - 8);
-        w[1] = widen((bytes)(b >> 4) - 8);
+        const uint8_t *p = (const uint8_t *)m->weights + at / 2;
+        if (k % 128 == 0)
+            __builtin_prefetch(p + ahead / 2);
+        const vec values = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+        ints pairs = widen_unsigned(p, 0x88);
+        w[0] = __builtin_shuffle(values, pairs);  /* looks at the lowest four bits */
+        w[1] = __builtin_shuffle(values, pairs >> 4);
     } else {
+        __builtin_prefetch((const char *)m->weights + (at + ahead) * (kind == FP32 ? 4 : 2));
         w[0] = load_as(kind, m->weights, at);
         w[1] = load_as(kind, m->weights, at + 16);
     }
@@ -149,12 +170,14 @@ ALWAYS void tile(enum kind kind, int nr, int nb, const matrix *m, int row, const
 {
     vec acc[ROWS][TEXTS] = {};
     for (int k = 0; k < m->cols; k += GROUP)
+#pragma GCC unroll 8
         for (int r = 0; r < nr; r++) {
             vec w[2];
             weights_at(kind, m, row + r, k, w);
             float scale = 1;
             if (kind == INT8 || kind == INT4)
                 scale = m->scales[((size_t)(row + r) * m->cols + k) / GROUP];
+#pragma GCC unroll 8
             for (int b = 0; b < nb; b++) {
                 const float *p = x + (size_t)b * m->cols + k;
                 if (kind == INT8 || kind == INT4)
@@ -165,7 +188,9 @@ ALWAYS void tile(enum kind kind, int nr, int nb, const matrix *m, int row, const
                 }
             }
         }
+#pragma GCC unroll 8
     for (int r = 0; r < nr; r++)
+#pragma GCC unroll 8
         for (int b = 0; b < nb; b++) {
             float *to = y + (size_t)b * y_stride + row + r;
             float value = sum(acc[r][b]) + (m->bias ? m->bias[row + r] : 0);

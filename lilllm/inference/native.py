@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
 from lilllm.inference.weights import Layer, Projection, Weights
-from lilllm.model.quantized import GROUP
+from lilllm.model.quantized import GROUP, Quantized
 
 SOURCE = Path(__file__).with_name("decode.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
@@ -104,7 +104,7 @@ class NativeStep:
             self._floats(weights.sin),
         )
         self._cache: _Cache | None = None
-        self._cached: tuple[int, ...] = ()
+        self._first: Tensor | None = None  # of that cache; it grows in all layers at once
 
     @staticmethod
     def fits(weights: Weights) -> bool:
@@ -139,15 +139,14 @@ class NativeStep:
 
     def _cache_of(self, cache: SlotCache) -> _Cache:
         """Pointers into a cache, made again after it has grown."""
-        key = cache.keys[0].data_ptr(), cache.positions, id(cache)
-        if self._cache is None or key != self._cached:
+        if self._cache is None or self._first is not cache.keys[0]:
             pointers = ctypes.c_void_p * len(cache.keys)
             keys, values = (
                 pointers(*(tensor.data_ptr() for tensor in tensors))
                 for tensors in (cache.keys, cache.values)
             )
             self._cache = _Cache(KINDS[cache.keys[0].dtype], cache.positions, keys, values)
-            self._cached = key
+            self._first = cache.keys[0]
         return self._cache
 
     def _layer(self, layer: Layer) -> _Layer:
@@ -158,8 +157,8 @@ class NativeStep:
     def _matrix(self, projection: Projection) -> _Matrix:
         quantized, weight = projection.quantized, projection.weight
         kind = KINDS[quantized.bits if quantized else weight.dtype]
-        values = (quantized.values if quantized else weight).contiguous()
-        scales = quantized.scales.contiguous() if quantized else None
+        values = _flipped(quantized) if quantized else weight.contiguous()
+        scales = quantized.scales.float() if quantized else None
         self._kept += [values, scales]
         return _Matrix(
             kind,
@@ -175,6 +174,13 @@ class NativeStep:
         floats = tensor.float().contiguous()
         self._kept.append(floats)
         return floats.data_ptr()
+
+
+def _flipped(quantized: Quantized) -> Tensor:
+    """Values as decode.c wants them: 8 bits plus 128, 4 bits in two's complement."""
+    if quantized.bits == 8:
+        return quantized.values.view(torch.uint8) ^ 0x80
+    return quantized.values ^ 0x88
 
 
 @cache

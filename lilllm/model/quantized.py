@@ -5,7 +5,8 @@
 | 8    | an integer in [-127, 127] | largest magnitude / 127| 8.5             |
 | 4    | an integer in [-8, 7]     | largest magnitude / -8, with its sign | 4.5 |
 
-These are the numbers of llama.cpp's Q8_0 and Q4_0. Quantizing what was dequantized gives the same
+Values and scales are those of llama.cpp's Q8_0 and Q4_0, except that numbers are rounded for the
+scale as it is stored. Quantizing what was dequantized gives the same
 integers again. Which matrices get how many bits is decided by whoever has them.
 """
 

@@ -1,0 +1,103 @@
+"""The compiled step against torch's, alone and in batches, for every form of weights."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lilllm.inference import native
+from lilllm.inference.decoder import Decoder
+from lilllm.inference.weights import Weights
+from lilllm.model import Shape, Transformer
+
+torch.set_num_threads(1)
+
+SIZES = {"vocab_size": 211, "d_model": 64, "n_layers": 3, "n_heads": 4, "d_ff": 96}
+SHAPES = {
+    "plain": Shape(**SIZES, n_kv_heads=2, max_seq_len=128),
+    "all options": Shape(
+        **SIZES,
+        n_kv_heads=1,
+        max_seq_len=128,
+        qk_norm=True,
+        tie_embeddings=False,
+        attention_bias=True,
+        activation="relu2",
+        logit_softcap=5.0,
+    ),
+}
+TEXTS = 6
+needs_compiler = pytest.mark.skipif(native.load() is None, reason="no C compiler")
+
+
+def weights(shape: Shape, dtype: torch.dtype = torch.float32, bits: int | None = None) -> Weights:
+    model = Transformer(shape, seed=1)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.mul_(20)
+    return Weights(model.to(dtype), bits)
+
+
+@torch.inference_mode()
+def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
+    """Logits [steps, texts, V] of some texts of unequal length."""
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 211, (TEXTS, 40), generator=draw)
+    cache = decoder.new_cache()
+    cache.reserve(len(texts), 64)
+    lengths = [5 + 3 * text for text in texts]
+    for slot, (text, length) in enumerate(zip(texts, lengths, strict=True)):
+        decoder.prefill(ids[text, :length].tolist(), slot, 0, cache)
+    steps = []
+    for step in range(4):
+        at = [length + step for length in lengths]
+        steps.append(decoder.decode(ids[texts, at], range(len(texts)), at, cache))
+    return torch.stack(steps)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_logits_are_those_of_torch(shape: Shape, bits: int | None) -> None:
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.2)):
+        laid_out = weights(shape, dtype, bits)
+        fast, plain = Decoder(laid_out), Decoder(laid_out, native=False)
+        assert fast.native is not None and plain.native is None
+        found, wanted = (decoded(decoder, [*range(TEXTS)]) for decoder in (fast, plain))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_have_the_same_bits_alone_and_in_a_batch(
+    dtype: torch.dtype, bits: int | None
+) -> None:
+    decoder = Decoder(weights(SHAPES["plain"], dtype, bits))
+    batch = decoded(decoder, [*range(TEXTS)])
+    for text in range(TEXTS):
+        assert torch.equal(decoded(decoder, [text])[:, 0], batch[:, text])
+
+
+@needs_compiler
+def test_logits_have_the_same_bits_with_one_thread_and_two() -> None:
+    decoder = Decoder(weights(SHAPES["plain"], torch.bfloat16, 4))
+    one = decoded(decoder, [0, 1, 2])
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(decoded(decoder, [0, 1, 2]), one)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_widths_that_are_no_multiples_are_left_to_torch() -> None:
+    odd = Shape(**{**SIZES, "d_ff": 100}, n_kv_heads=2, max_seq_len=128)
+    assert Decoder(weights(odd)).native is None
+
+
+def test_without_a_compiler_torch_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LILLLM_NATIVE", "0"), ("CC", "no-such-compiler")):
+        native.load.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            patch.setenv("XDG_CACHE_HOME", "/nonexistent")
+            assert Decoder(weights(SHAPES["plain"])).native is None
+    native.load.cache_clear()
