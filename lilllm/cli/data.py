@@ -1,7 +1,7 @@
 """`lilllm data`: prepare text for training, look at it, check it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lilllm.events import Report
-    from lilllm.stages.inspect_data import InspectResult, Places, RowsResult
+    from lilllm.stages.inspect_data import InspectResult, Places
+    from lilllm.stages.inspect_rows import RowsResult
 
 app = typer.Typer(help="Prepare text for training, look at it, check it.", no_args_is_help=True)
 
@@ -71,9 +72,9 @@ def inspect(
 
     def work_rows(report: "Report") -> "RowsResult":
         settings = read_config(place, overrides)
-        from lilllm.stages.inspect_data import inspect_rows
+        from lilllm.stages.inspect_rows import inspect_rows
 
-        return inspect_rows(settings, start, documents)
+        return inspect_rows(settings, start, documents, report)
 
     if rows:
         run_command("data inspect", json, work_rows, _show_rows)
@@ -169,7 +170,19 @@ def _show_rows(result: "RowsResult", console: "Console") -> None:
             count = f", {source['rows']:,} rows" if "rows" in source else ""
             print(f"{step}: {source['path']}{count}; fields: {', '.join(source['fields'])}")
             for sample in source["samples"]:
-                print(f"\n--- {sample['where']}")
+                print(f"\n--- {sample['where']}: {sample['shape']}")
+                if "seen" in sample:
+                    _show_spans(sample["seen"], console)
+                    continue
                 for name, value in sample["row"].items():
                     print(f"{name}: {value}")
             print()
+
+
+def _show_spans(seen: list[list[dict[str, Any]]], console: "Console") -> None:
+    """Texts as the model sees them; what it does not learn is dimmed."""
+    from rich.text import Text
+
+    for spans in seen:
+        styled = ((span["text"], "bold" if span["learnt"] else "dim") for span in spans)
+        console.print(Text.assemble(*styled), soft_wrap=True)

@@ -55,6 +55,11 @@ class SourceConfig(Section):
     """Column or key that holds a document's text."""
     split: str = "train"
     """Split of a hub dataset."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of a .csv or .tsv file without a header line."""
+    fields: dict[str, str] = {}
+    """For rows whose fields have other names than lilllm's: `{prompt: question, completion: reply}`
+    reads `question` as the prompt. Fields that are not named are left out."""
     separator: str = "<|endoftext|>"
     """Line that separates documents in a .txt file; empty: the whole file is one document."""
     weight: Repeats = 1.0
@@ -254,15 +259,31 @@ class FinetuneConfig(OptimizationConfig):
     base: str = "auto"
     """Checkpoint to start from: a folder, or auto for the step before (the first: pretraining)."""
     sources: tuple[SourceConfig, ...] = ()
-    """Rows with `messages`, `prompt`/`completion` or alpaca's `instruction`/`input`/`output`."""
+    """Rows as people have them: `messages`, `conversations` (ShareGPT), `prompt`/`completion`,
+    alpaca's `instruction`/`input`/`output`, `source`/`target`, `text`/`label`, `text`, or
+    `chosen`/`rejected`. A plain string is a source with default options."""
+    format: Literal["chat", "plain"] = "chat"
+    """chat: rows in the tokenizer's chat template; plain: question, a newline, answer,
+    end-of-text."""
+    prompt: Annotated[str, Field(pattern=r"\{prompt\}")] = "{prompt}"
+    """How a question is worded, with `{prompt}` where the row's stands:
+    `Translate into German: {prompt}`."""
     val_fraction: OpenFraction = 0.01
     """Share of rows held out for validation, chosen by a hash of the row."""
     epochs: Repeats = 1.0
     """Passes over the rows; ignored when `max_steps` is given."""
     max_steps: Count | None = None
     """Optimizer steps to take."""
-    too_long: Literal["refuse", "drop"] = "drop"
-    """Rows longer than the context: stop and name one, or count and drop them."""
+    batch_rows: Size | None = None
+    """Rows per optimizer step of methods that do not pack rows; by default as many as
+    `micro_batch_size`. Those that pack go by `batch_tokens`."""
+    label_smoothing: OpenFraction = 0.0
+    """Share of a target's probability that is spread over the whole vocabulary (sft)."""
+    dropout: OpenFraction | None = None
+    """Dropout while training; by default `model.dropout`."""
+    too_long: Literal["refuse", "drop", "split"] = "drop"
+    """Rows longer than the context: stop and name one, count and drop them, or split them: a
+    text anywhere, a conversation before a question."""
     on_bad_row: Literal["refuse", "skip"] = "refuse"
     """What to do with a row that cannot be read: stop and name it, or count and skip it."""
 

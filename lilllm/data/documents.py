@@ -69,7 +69,7 @@ def _documents(source: "SourceConfig", on_bad: OnBadRow, seed: int) -> Iterator[
         if input.kind == "text":
             yield from _whole(text_pieces(input, source.separator, on_bad))
         else:
-            rows = file_rows(input, on_bad, columns=[source.field])
+            rows = file_rows(input, on_bad, columns=[source.field], header=source.columns)
             yield from row_documents(rows, source.field, on_bad)
 
 
@@ -133,7 +133,26 @@ def read_rows(
         DataError: the source cannot be read or holds no rows, or a bad row is refused.
     """
     on_bad = handler(on_bad_row)
-    return islice(_rows(source, on_bad, seed, columns), source.documents)
+    rows = islice(_rows(source, on_bad, seed, columns), source.documents)
+    return _renamed(rows, source.fields) if source.fields else rows
+
+
+def _renamed(
+    rows: Iterator[tuple[dict[str, Any], str]], fields: dict[str, str]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows whose fields have our names; those that are not named are left out.
+
+    Raises:
+        DataError: a row lacks a field that was named.
+    """
+    for row, where in rows:
+        missing = [theirs for theirs in fields.values() if theirs not in row]
+        if missing:
+            raise DataError(
+                f"{where}: no field {missing[0]!r}; the row has: {', '.join(map(str, row))}",
+                "the source's `fields` maps our names to those of the file",
+            )
+        yield {ours: row[theirs] for ours, theirs in fields.items()}, where
 
 
 def _rows(
@@ -147,7 +166,9 @@ def _rows(
         yield from hub_rows(source.path, source.split)
     else:
         for input in find_inputs(source.path):
-            yield from file_rows(_require_rows(input), on_bad, columns=columns)
+            yield from file_rows(
+                _require_rows(input), on_bad, columns=columns, header=source.columns
+            )
 
 
 def _require_rows(input: Input) -> Input:

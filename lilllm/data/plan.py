@@ -54,6 +54,7 @@ class Task:
     path: str
     parts: tuple[Part, ...]
     field: str
+    header: tuple[str, ...]
     separator: str
     hub_split: str
     split: str
@@ -132,6 +133,7 @@ def _task(index: int, number: int, source: "SourceConfig", split: str, **draft: 
         source=number,
         path=source.path,
         field=source.field,
+        header=source.columns,
         separator=source.separator,
         hub_split=source.split,
         split=split,

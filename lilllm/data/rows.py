@@ -22,6 +22,7 @@ def file_rows(
     stop: int | None = None,
     first_line: int = 1,
     columns: Sequence[str] | None = None,
+    header: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Rows of one file.
 
@@ -32,6 +33,7 @@ def file_rows(
         stop: one past the last of them; None reads to the end.
         first_line: number of the line at `start`.
         columns: the only columns wanted, where a format can leave out the others.
+        header: names of the columns of a .csv or .tsv file whose first line is a row already.
 
     Raises:
         DataError: the file itself cannot be read.
@@ -52,7 +54,7 @@ def file_rows(
         elif input.kind == "json":
             yield from _json_rows(stream, input, on_bad_row)
         else:
-            yield from _csv_rows(stream, input, on_bad_row)
+            yield from _csv_rows(stream, input, on_bad_row, header)
 
 
 def _json_lines(
@@ -206,7 +208,9 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
             on_bad_row(f"{input.path}: item {number}", "a JSON object is expected")
 
 
-def _csv_rows(stream: IO[bytes], input: Input, on_bad_row: OnBadRow) -> Iterator[Row]:
+def _csv_rows(
+    stream: IO[bytes], input: Input, on_bad_row: OnBadRow, header: Sequence[str]
+) -> Iterator[Row]:
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     bad: list[tuple[int, str]] = []
 
@@ -222,7 +226,7 @@ def _csv_rows(stream: IO[bytes], input: Input, on_bad_row: OnBadRow) -> Iterator
         reader = csv.reader(text_lines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.reader(text_lines(), strict=True)
-    names: list[str] | None = None
+    names: list[str] | None = list(header) or None
     take: Callable[[], list[str] | None] = lambda: next(reader, None)  # noqa: E731
     while True:
         line = reader.line_num + 1
@@ -242,7 +246,9 @@ def _csv_rows(stream: IO[bytes], input: Input, on_bad_row: OnBadRow) -> Iterator
         elif names is None:
             names = fields
         elif len(fields) != len(names):
-            reason = f"{len(fields)} fields under a header of {len(names)}"
+            reason = (
+                f"{len(fields)} fields under {'columns' if header else 'a header'} of {len(names)}"
+            )
             on_bad_row(f"{input.path}:{line}", reason)
         else:
             yield dict(zip(names, fields, strict=True)), f"{input.path}:{line}"

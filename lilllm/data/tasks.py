@@ -140,7 +140,7 @@ def _part_pieces(part: Part, task: Task, on_bad_row: OnBadRow) -> Iterator[Piece
     if part.input.kind == "text":
         yield from text_pieces(part.input, task.separator, on_bad_row, *position)
         return
-    rows = file_rows(part.input, on_bad_row, *position, columns=[task.field])
+    rows = file_rows(part.input, on_bad_row, *position, [task.field], task.header)
     yield from (Piece(*document) for document in row_documents(rows, task.field, on_bad_row))
 
 

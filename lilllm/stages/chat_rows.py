@@ -10,18 +10,20 @@ import hashlib
 import json
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import PackedWindows
-from lilllm.data.conversations import to_messages
+from lilllm.data.conversations import Message, shape_of, to_messages
 from lilllm.errors import DataError, LilllmError
-from lilllm.events import Caution, Progress, Report
+from lilllm.events import Caution, Note, Progress, Report
 from lilllm.files import (
     manifest_problem,
     new_folder,
@@ -32,10 +34,11 @@ from lilllm.files import (
     write_atomic,
     write_json,
 )
+from lilllm.stages.encode_rows import Encoded, RowEncoder
 from lilllm.stages.prepare import source_identity
 from lilllm.tokenizer import Tokenizer
 
-FORMAT = 1  # raise it when the files below would differ for the same rows
+FORMAT = 2  # raise it when the files below would differ for the same rows
 INPUTS = "inputs.json"
 """What a cache was made of, times of files included."""
 PROGRESS_ROWS = 500
@@ -43,12 +46,13 @@ PROGRESS_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """What became of the rows."""
+    """What became of the rows. too_long: dropped; split: cut into several."""
 
     train: int
     val: int
     too_long: int
     skipped: int
+    split: int = 0
 
 
 def prepare_rows(
@@ -75,7 +79,7 @@ def prepare_rows(
     """
     options = [
         *(tokenizer.hash, tokenizer.chat_template),
-        *(max_seq_len, config.val_fraction, config.too_long),
+        *(max_seq_len, config.val_fraction, config.too_long, config.format, config.prompt),
     ]
     builtin = any(source.path.startswith("builtin:") for source in config.sources)
     sources = [source_identity(source) for source in config.sources]
@@ -118,28 +122,34 @@ def _tokenize(
     """Both splits in memory as tokens, what became of the rows, and a hash of what they say."""
     token_type = "H" if tokenizer.vocab_size <= 2**16 else "I"
     splits = {"train": _Split(token_type), "val": _Split(token_type)}
+    encoder = RowEncoder.of(tokenizer, config)
     content = hashlib.sha256()
-    number = too_long = 0
-    for number, (messages, where, row_hash) in enumerate(_read(config, seed, bad), 1):
-        content.update(row_hash)
-        ids, mask = tokenizer.encode_conversation(messages)
-        if len(ids) > max_seq_len:
-            if config.too_long == "refuse":
-                raise DataError(
-                    f"{where}: {len(ids)} tokens, but the context holds {max_seq_len}",
-                    "too_long=drop in the step counts and drops such rows",
-                )
-            too_long += 1
-            continue
-        held_out = int.from_bytes(row_hash[:8], "little") / 2**64 < config.val_fraction
-        splits["val" if held_out else "train"].add(ids, mask)
+    too_long = cut = 0
+    shapes: Counter[str] = Counter()
+    for number, row in enumerate(_read(config, seed, bad), 1):
+        shapes[row.shape] += 1
+        content.update(row.hash)
+        pieces = [_encode(encoder, row)]
+        if len(pieces[0][0]) > max_seq_len:
+            pieces = _fit(encoder, row, max_seq_len, config.too_long, len(pieces[0][0]))
+            too_long += not pieces
+            cut += bool(pieces)
+        held_out = int.from_bytes(row.hash[:8], "little") / 2**64 < config.val_fraction
+        for ids, mask in pieces:
+            splits["val" if held_out else "train"].add(ids, mask)
         if number % PROGRESS_ROWS == 0:
             report(Progress("rows", number, 0, "rows"))
+    if shapes:
+        found = ", ".join(f"{count:,} {shape}" for shape, count in shapes.most_common())
+        report(Note(f"rows found: {found}"))
     if bad.skipped:
         report(Caution(f"{bad.skipped:,} unreadable rows were left out; first: {bad.first}"))
     if too_long:
         report(Caution(f"{too_long:,} rows are longer than {max_seq_len} tokens and were dropped"))
-    counts = RowCounts(len(splits["train"].ends), len(splits["val"].ends), too_long, bad.skipped)
+    if cut:
+        report(Caution(f"{cut:,} rows are longer than {max_seq_len} tokens and were split"))
+    train, val = (len(splits[name].ends) for name in ("train", "val"))
+    counts = RowCounts(train, val, too_long, bad.skipped, cut)
     if not counts.train:
         raise DataError(
             f"no rows to train on ({counts.val} held out, {too_long} too long for the context of "
@@ -148,6 +158,28 @@ def _tokenize(
             "look at them with `lilllm data inspect --rows`",
         )
     return splits, counts, content.hexdigest()
+
+
+def _encode(encoder: RowEncoder, row: "_Row") -> Encoded:
+    try:
+        ids, mask = encoder.encode(row.content)
+    except DataError as err:
+        raise DataError(f"{row.where}: {err.message}", err.hint) from err
+    if not any(mask):
+        raise DataError(f"{row.where}: nothing in this row is to be learnt")
+    return ids, mask
+
+
+def _fit(
+    encoder: RowEncoder, row: "_Row", max_seq_len: int, too_long: str, tokens: int
+) -> list[Encoded]:
+    """What is kept of a row that is longer than the context."""
+    if too_long == "refuse":
+        raise DataError(
+            f"{row.where}: {tokens} tokens, but the context holds {max_seq_len}",
+            "too_long=drop in the step counts and drops such rows",
+        )
+    return encoder.split(row.content, max_seq_len) if too_long == "split" else []
 
 
 def row_windows(cache: Path, split: str, length: int, fill_id: int) -> PackedWindows | None:
@@ -169,15 +201,21 @@ def row_windows(cache: Path, split: str, length: int, fill_id: int) -> PackedWin
     )
 
 
-def _read(
-    config: FinetuneConfig, seed: int, bad: BadRows
-) -> Iterator[tuple[list[dict[str, str]], str, bytes]]:
-    """Conversations, where each is, and a hash of what it says."""
+class _Row(NamedTuple):
+    """One row: its content, its shape, where it stands, and a hash of what it says."""
+
+    content: list[Message] | str
+    shape: str
+    where: str
+    hash: bytes
+
+
+def _read(config: FinetuneConfig, seed: int, bad: BadRows) -> Iterator[_Row]:
     for source in config.sources:
         for row, where in read_rows(source, on_bad_row=bad, seed=seed):
             try:
-                messages = to_messages(row, where)
-                content = json.dumps(messages, ensure_ascii=False, sort_keys=True).encode()
+                content = to_messages(row, where)
+                said = json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
             except UnicodeEncodeError:
                 bad(where, "not valid Unicode (a lone surrogate)")
             except DataError as err:
@@ -185,7 +223,7 @@ def _read(
                     raise
                 bad(where, err.message.removeprefix(f"{where}: "))
             else:
-                yield messages, where, hashlib.sha256(content).digest()
+                yield _Row(content, shape_of(row, where), where, hashlib.sha256(said).digest())
 
 
 class _Split:

@@ -83,7 +83,8 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     config, machine, resume_from = open_stage(
         folder, config, stage_keys(name), report, fresh, world
     )
-    model = load_model(base, device=machine.device, dropout=config.model.dropout)
+    dropout = config.model.dropout if section.dropout is None else section.dropout
+    model = load_model(base, device=machine.device, dropout=dropout)
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
     job = Job(
         *(config, name, section, folder, base, model, tokenizer, machine, world, length, report)

@@ -1,15 +1,12 @@
 """Looking at prepared data: its counts and lengths, documents decoded, files checked."""
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lilllm.config import Config, layout
-from lilllm.config.schema import FinetuneConfig
-from lilllm.data import read_rows
 from lilllm.data.shards import Shards, read_shard_manifest
 from lilllm.data.shards import verify as verify_shards
 from lilllm.errors import CheckpointError, ConfigError, DataError
@@ -53,17 +50,6 @@ class VerifyResult:
     file_bytes: int
     tokens: int
     documents: int
-
-
-@dataclass(frozen=True, slots=True)
-class RowsResult:
-    """The rows that finetuning would read.
-
-    steps: per step its sources, each with path, fields (of the first row), rows (how many; absent
-    for a hub dataset) and samples: `where` and `row`.
-    """
-
-    steps: dict[str, list[dict[str, Any]]]
 
 
 def places_of(config: Config) -> Places:
@@ -149,51 +135,6 @@ def _sample(shards: Shards, index: int, tokenizer: Tokenizer | None) -> dict[str
     if tokenizer is None:
         return {**sample, "ids": ids}
     return {**sample, "text": tokenizer.decode(ids[:-1], skip_special=False)}
-
-
-def inspect_rows(config: Config, start: int, count: int) -> RowsResult:
-    """Rows of every finetuning step's sources, as they come from the files.
-
-    Args:
-        config: its `finetune` steps are read.
-        start: index of the first row that is shown of each source.
-        count: how many.
-
-    Raises:
-        ConfigError: there are no finetuning steps.
-        DataError: a source or a row cannot be read.
-    """
-    if not config.finetune:
-        raise ConfigError(
-            "the config has no finetuning steps, so there are no rows",
-            "without --rows the prepared documents are shown",
-        )
-    stop = start + count
-    return RowsResult(
-        {
-            name: _source_rows(step, config.seed, start, stop)
-            for name, step in config.finetune.items()
-        }
-    )
-
-
-def _source_rows(step: FinetuneConfig, seed: int, start: int, stop: int) -> list[dict[str, Any]]:
-    sources = []
-    for source in step.sources:
-        rows = read_rows(source, step.on_bad_row, seed)
-        if source.path.startswith("hf:"):  # counting would fetch all of it
-            rows = islice(rows, stop)
-        fields: list[str] = []
-        samples, number = [], 0
-        for number, (row, where) in enumerate(rows, 1):
-            fields = fields or list(row)
-            if start < number <= stop:
-                samples.append({"where": where, "row": row})
-        entry = {"path": source.path, "fields": fields, "rows": number, "samples": samples}
-        if source.path.startswith("hf:"):
-            del entry["rows"]
-        sources.append(entry)
-    return sources
 
 
 def verify(places: Places, report: Report) -> VerifyResult:

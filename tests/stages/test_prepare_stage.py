@@ -9,7 +9,8 @@ from lilllm.data import Shards, read_documents
 from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import silent
 from lilllm.stages import prepare
-from lilllm.stages.inspect_data import inspect, inspect_rows, places_of, verify
+from lilllm.stages.inspect_data import inspect, places_of, verify
+from lilllm.stages.inspect_rows import inspect_rows
 from lilllm.tokenizer import Tokenizer, train_bpe
 
 TEXTS = [f"Fox {i} said: “Grüße, 🍎 <|endoftext|>!” and ran  home." for i in range(120)]
@@ -124,13 +125,17 @@ def test_shards_of_another_tokenizer_are_seen(config: Config) -> None:
 def test_rows_of_the_finetuning_steps_are_shown(config: Config) -> None:
     steps = {"chat": {"sources": [{"path": "builtin:stories-instruct", "documents": 7}]}}
     given = Config.model_validate({**config.model_dump(), "finetune": steps})
-    (source,) = inspect_rows(given, 2, 3).steps["chat"]
+    (source,) = inspect_rows(given, 2, 3, silent).steps["chat"]
+    assert [sample["shape"] for sample in source["samples"]] == ["messages"] * 3
+    spans = source["samples"][0]["seen"][0]
+    assert [span["learnt"] for span in spans] == [False, True, False]
+    assert spans[1]["text"].endswith("<|im_end|>")
     assert (source["rows"], source["fields"]) == (7, ["messages"])
     assert [sample["where"] for sample in source["samples"]] == [
         f"builtin:stories-instruct #{number}" for number in (2, 3, 4)
     ]
     with pytest.raises(ConfigError, match="no finetuning steps"):
-        inspect_rows(config, 0, 1)
+        inspect_rows(config, 0, 1, silent)
 
 
 def test_the_built_in_stories_are_prepared_as_they_are_told(config: Config) -> None:

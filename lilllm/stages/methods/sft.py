@@ -3,7 +3,7 @@
 from lilllm.errors import DataError
 from lilllm.stages.chat_rows import prepare_rows, row_windows
 from lilllm.stages.methods.job import Job, Plan
-from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.objectives.answers import answer_loss
 
 
 def plan(job: Job) -> Plan:
@@ -21,7 +21,7 @@ def plan(job: Job) -> Plan:
     if windows is None:
         raise DataError(f"finetune.{job.name}: no rows to train on")
     return Plan(
-        objective=next_token_loss,
+        objective=answer_loss(job.section.label_smoothing),
         windows=windows,
         held_out=row_windows(cache, "val", job.length, job.tokenizer.end_id),
         rows=counts.train,

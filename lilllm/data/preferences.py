@@ -1,0 +1,71 @@
+"""Rows with a better and a worse answer to the same question."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lilllm.data.conversations import Message, prompt_messages, read_message, read_messages
+from lilllm.errors import DataError
+
+
+class Preference(NamedTuple):
+    """Two conversations, `prompt` + one answer each; the prompt may be empty."""
+
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+
+
+def to_preference(row: Mapping[str, Any], where: str) -> Preference:
+    """Read a row with `chosen` and `rejected`.
+
+    Both are a text, a message, or a list of messages, which may repeat the prompt. The prompt is
+    `prompt` (a text or messages), `messages`, `conversations`, `instruction` with an optional
+    `input`, or absent.
+
+    Raises:
+        DataError: a field is missing or of another kind, or the two sides are equal.
+    """
+    for side in ("chosen", "rejected"):
+        if side not in row:
+            fields = ", ".join(map(str, row)) or "none"
+            raise DataError(
+                f"{where}: not a preference pair: it has the fields {fields}",
+                "a row needs `chosen` and `rejected`; the source's `fields` renames",
+            )
+    chosen, rejected = (_answer(row[side], side, where) for side in ("chosen", "rejected"))
+    prompt = prompt_messages(row, where)
+    if not prompt:
+        prompt = _common(chosen, rejected)
+    chosen, rejected = (
+        side[len(prompt) :] if side[: len(prompt)] == prompt else side
+        for side in (chosen, rejected)
+    )
+    if chosen == rejected:
+        raise DataError(f"{where}: chosen and rejected are equal, so nothing is preferred")
+    if not (_has_answer(chosen) and _has_answer(rejected)):
+        raise DataError(f"{where}: chosen or rejected holds no answer of the assistant")
+    return Preference(prompt, chosen, rejected)
+
+
+def _answer(value: Any, field: str, where: str) -> list[Message]:
+    if isinstance(value, str):
+        if not value.strip():
+            raise DataError(f"{where}: field {field!r} is empty or not text")
+        return [{"role": "assistant", "content": value}]
+    if isinstance(value, Mapping):
+        return [read_message(value, field, where)]
+    return read_messages(value, field, where)
+
+
+def _common(one: list[Message], other: list[Message]) -> list[Message]:
+    """The messages that two conversations begin with, up to the last but one."""
+    length = 0
+    for left, right in zip(one[:-1], other[:-1], strict=False):
+        if left != right:
+            break
+        length += 1
+    return one[:length]
+
+
+def _has_answer(messages: list[Message]) -> bool:
+    return any(m["role"] == "assistant" and m["content"].strip() for m in messages)

@@ -1,0 +1,117 @@
+"""Looking at the rows of finetuning steps, in their files and as the model sees them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from lilllm.config import Config, layout
+from lilllm.config.schema import FinetuneConfig
+from lilllm.data import read_rows
+from lilllm.data.conversations import Message, shape_of, to_messages
+from lilllm.data.preferences import to_preference
+from lilllm.errors import CheckpointError, ConfigError
+from lilllm.events import Note, Report
+from lilllm.stages.encode_rows import RowEncoder
+from lilllm.tokenizer import Tokenizer
+
+OF_PAIRS = frozenset({"dpo"})
+"""Methods that learn from preference pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsResult:
+    """The rows that finetuning would read.
+
+    steps: per step its sources, each with path, fields (of the first row), rows (how many; absent
+    for a hub dataset) and samples: `where`, `row`, `shape`, and `seen`, which holds for each text
+    that the model sees of the row its spans: `text`, and whether it is `learnt`.
+    """
+
+    steps: dict[str, list[dict[str, Any]]]
+
+
+def inspect_rows(config: Config, start: int, count: int, report: Report) -> RowsResult:
+    """Rows of every finetuning step's sources.
+
+    Args:
+        config: its `finetune` steps are read.
+        start: index of the first row that is shown of each source.
+        count: how many.
+        report: is told where there is no tokenizer yet, so that tokens cannot be shown.
+
+    Raises:
+        ConfigError: there are no finetuning steps.
+        DataError: a source or a row cannot be read.
+    """
+    if not config.finetune:
+        raise ConfigError(
+            "the config has no finetuning steps, so there are no rows",
+            "without --rows the prepared documents are shown",
+        )
+    steps = {}
+    for name, step in config.finetune.items():
+        tokenizer = _tokenizer_of(config, step, report)
+        steps[name] = _source_rows(step, tokenizer, config.seed, start, start + count)
+    return RowsResult(steps)
+
+
+def _tokenizer_of(config: Config, step: FinetuneConfig, report: Report) -> Tokenizer | None:
+    folder = layout(config).tokenizer if step.base == "auto" else Path(step.base)
+    try:
+        return Tokenizer.load(folder)
+    except CheckpointError as err:
+        report(Note(f"rows are shown without their tokens: {err.message}"))
+        return None
+
+
+def _source_rows(
+    step: FinetuneConfig, tokenizer: Tokenizer | None, seed: int, start: int, stop: int
+) -> list[dict[str, Any]]:
+    sources = []
+    for source in step.sources:
+        rows = read_rows(source, step.on_bad_row, seed)
+        if source.path.startswith("hf:"):  # counting would fetch all of it
+            rows = islice(rows, stop)
+        fields: list[str] = []
+        samples, number = [], 0
+        for number, (row, where) in enumerate(rows, 1):
+            fields = fields or list(row)
+            if start < number <= stop:
+                samples.append(
+                    {"where": where, "row": row, **_as_seen(step, tokenizer, row, where)}
+                )
+        entry = {"path": source.path, "fields": fields, "rows": number, "samples": samples}
+        if source.path.startswith("hf:"):
+            del entry["rows"]
+        sources.append(entry)
+    return sources
+
+
+def _as_seen(
+    step: FinetuneConfig, tokenizer: Tokenizer | None, row: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """The shape of a row, and the spans of each text that the model sees of it."""
+    texts: list[list[Message] | str]
+    if step.method in OF_PAIRS:
+        shape, pair = "preference", to_preference(row, where)
+        texts = [pair.prompt + pair.chosen, pair.prompt + pair.rejected]
+    else:
+        shape, texts = shape_of(row, where), [to_messages(row, where)]
+    if tokenizer is None:
+        return {"shape": shape}
+    encoder = RowEncoder.of(tokenizer, step)
+    return {"shape": shape, "seen": [_spans(tokenizer, *encoder.encode(text)) for text in texts]}
+
+
+def _spans(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> list[dict[str, Any]]:
+    """Neighbouring tokens that are all learnt or all not, as text."""
+    pairs = zip(ids, mask, strict=True)
+    return [
+        {
+            "text": tokenizer.decode([id for id, _ in span], skip_special=False),
+            "learnt": bool(learnt),
+        }
+        for learnt, span in groupby(pairs, key=lambda pair: pair[1])
+    ]

@@ -1,0 +1,36 @@
+import torch
+
+from lilllm.data.batches import IGNORE
+from lilllm.model.transformer import Shape, Transformer
+from lilllm.training.objectives.answers import answer_loss
+from lilllm.training.objectives.next_token import next_token_loss
+
+SHAPE = Shape(64, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=48, max_seq_len=16)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 64, (3, 16), generator=generator)
+    targets = ids.roll(-1, dims=1)
+    targets[:, ::3] = IGNORE
+    targets[2] = IGNORE
+    return ids, targets, (torch.arange(16) // 5).expand(3, 16)
+
+
+def test_loss_on_answers_alone_is_next_token_loss_with_masked_targets() -> None:
+    model = Transformer(SHAPE, seed=1)
+    few, all_ = answer_loss()(model, *batch()), next_token_loss(model, *batch())
+    torch.testing.assert_close(few.total, all_.total)
+    assert few.units == all_.units == (batch()[1] != IGNORE).sum()
+
+
+def test_label_smoothing_is_torchs_and_for_training_alone() -> None:
+    model = Transformer(SHAPE, seed=1)
+    ids, targets, segments = batch()
+    logits = model(ids, segments).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(
+        logits, targets.flatten(), reduction="sum", label_smoothing=0.2
+    )
+    torch.testing.assert_close(answer_loss(0.2)(model, *batch()).total, expected)
+    model.eval()
+    assert answer_loss(0.2)(model, *batch()).total == answer_loss()(model, *batch()).total
