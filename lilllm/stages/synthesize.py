@@ -233,5 +233,7 @@ def _seed_tasks(section: SynthConfig) -> Iterator[dict[str, Any]]:
     assert section.seeds is not None
     for row, where in read_rows(section.seeds):
         messages = to_messages(row, where)
+        if isinstance(messages, str):
+            continue
         if [message["role"] for message in messages] == ["user", "assistant"]:
             yield {"prompt": messages[0]["content"], "completion": messages[1]["content"]}

@@ -2,12 +2,12 @@
 
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lilllm.data.batches import IGNORE
 from lilllm.model.transformer import Transformer
+from lilllm.training.objectives.cross_entropy import summed_cross_entropy
 from lilllm.training.objectives.loss import Loss, Objective
 
 
@@ -31,13 +31,16 @@ def _answer_loss(
     """The logits of other positions than [targets] are never computed: most of them are prompts."""
     learnt = targets != IGNORE  # [B, T]
     smoothing = label_smoothing if model.training else 0.0
-    hidden = model.hidden(ids, segments)
-    if torch.compiler.is_compiling():  # a graph wants shapes that do not depend on the data
-        chosen, wanted = hidden.flatten(0, 1), targets.flatten()
-    else:
-        chosen, wanted = hidden[learnt], targets[learnt]
-    logits = model.logits(chosen).float()  # [targets, V]
+    hidden, wanted = model.hidden(ids, segments), targets
+    if not model.compiled:  # a graph wants shapes that do not depend on the data
+        hidden, wanted = hidden[learnt], targets[learnt]  # [targets, D]
+    if not smoothing:
+        return Loss(summed_cross_entropy(model, hidden, wanted), learnt.sum(), {})
     total = F.cross_entropy(
-        logits, wanted, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
+        model.logits(hidden).float().flatten(0, -2),
+        wanted.flatten(),
+        ignore_index=IGNORE,
+        reduction="sum",
+        label_smoothing=smoothing,
     )
     return Loss(total, learnt.sum(), {})
