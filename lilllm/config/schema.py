@@ -26,6 +26,7 @@ CountFromZero = Annotated[int, Field(ge=0, lt=2**62)]
 Size = Annotated[int, Field(gt=0, lt=2**31)]
 Workers = Annotated[int, Field(gt=0, le=4096)]
 Penalty = Annotated[float, Field(ge=-100, le=100)]
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Repeats = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -178,11 +179,11 @@ class OptimizationConfig(Section):
     micro_batch_size: Size = 8
     """Sequences per forward pass; must divide the sequences that each process has in a step, and
     a process that has fewer takes them all at once."""
-    lr: PositiveFloat = 3e-4
+    lr: LearningRate = 3e-4
     """Peak learning rate of AdamW, reached after `warmup_steps` optimizer steps."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon: Muon for the matrices of the blocks, AdamW for the rest (Jordan et al. 2024)."""
-    muon_lr: PositiveFloat = 0.02
+    muon_lr: LearningRate = 0.02
     """Peak learning rate of Muon's matrices, scheduled like `lr`."""
     beta1: OpenFraction = 0.9
     """Decay of AdamW's first moment."""
@@ -212,6 +213,9 @@ class OptimizationConfig(Section):
     """Checkpoints kept besides the best one."""
     compile: bool | Literal["auto"] = "auto"
     """torch.compile; auto: on a GPU, or on a CPU when the run is long enough to pay for it."""
+    activation_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of keeping its activations: a third
+    more arithmetic, much less memory; the same weights."""
     distributed: Literal["ddp", "fsdp2"] = "ddp"
     """Several processes: ddp, the whole model in each; fsdp2, a share of every tensor in each."""
 
@@ -418,8 +422,9 @@ class Config(Section):
     """Seed of initialisation, data order and sampling."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto: cuda, then mps, then cpu."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of matrix products; auto: bf16 where the hardware is fast at it."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of matrix products; auto: bf16 where the hardware is fast at it, fp16 with scaled
+    losses on GPUs that are only fast at that, else fp32."""
     threads: Workers | Literal["auto"] = "auto"
     """CPU threads per process; auto: torch's choice, stored with the run."""
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -105,6 +105,10 @@ class StreamWindows:
     def __len__(self) -> int:
         return self._size
 
+    def spans(self, rows: Ints) -> Ints:
+        """Stretches of the stream that windows are made of: [spans, 2] of start and stop."""
+        return np.stack((rows * self.length, (rows + 1) * self.length + 1), axis=1)
+
     def read(self, rows: Ints) -> Batch:
         """Tokens of each window, and the same shifted by one as targets."""
         length = self.length
@@ -151,6 +155,11 @@ class PackedWindows:
     def __len__(self) -> int:
         return len(self._first) - 1
 
+    def spans(self, rows: Ints) -> Ints:
+        """Stretches of the stream that windows are made of: [spans, 2] of start and stop."""
+        here = [self._pieces[self._first[row] : self._first[row + 1]] for row in rows.tolist()]
+        return np.concatenate(here) if here else np.empty((0, 2), dtype=np.int64)
+
     def read(self, rows: Ints) -> Batch:
         """Inputs, targets and, if segmented, the piece that each position belongs to."""
         shape = (len(rows), self.length)
@@ -176,6 +185,20 @@ class PackedWindows:
             return tokens, np.append(wanted[1:], IGNORE)
         before = int(self._read(start - 1, start)[0]) if start else self._before_id
         return np.append(before, tokens[:-1]), wanted
+
+
+def documents_in(spans: Ints, ends: NDArray[np.integer]) -> Ints:
+    """Numbers of the documents that stretches of a stream touch, in order, each once.
+
+    Args:
+        spans: [spans, 2] of start and stop.
+        ends: where each document ends [documents].
+    """
+    first = np.searchsorted(ends, spans[:, 0], side="right")
+    last = np.searchsorted(ends, spans[:, 1] - 1, side="right")
+    return np.unique(
+        np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
+    )
 
 
 def split_documents(ends: NDArray[np.integer], length: int) -> Ints:

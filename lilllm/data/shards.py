@@ -62,6 +62,7 @@ class Shards:
         for file, size in sizes.items():
             _check_size(folder / file, size, files.get(file))
         self._names = [name for name, _, _ in shards]
+        self._first_documents = np.cumsum([0, *(count for _, _, count in shards[:-1])])
 
     @classmethod
     def open(cls, folder: Path, split: str) -> "Shards":
@@ -105,6 +106,11 @@ class Shards:
             for name, start in zip(self._names, self._starts, strict=False)
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+    def document_name(self, number: int) -> str:
+        """Where a document of the split is: its file, and which one of it, from 0."""
+        at = int(np.searchsorted(self._first_documents, number, side="right")) - 1
+        return f"{self._names[at]} document {number - self._first_documents[at]}"
 
     @cached_property
     def _tokens(self) -> list[NDArray[Any]]:

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lilllm.model.attention import Documents, attend, keep_apart
 from lilllm.model.compiled import compiled
@@ -184,6 +185,9 @@ class Transformer(nn.Module):
     Args:
         shape: its sizes.
         seed: makes the initial weights reproducible; None leaves them to be loaded.
+
+    Attributes:
+        recompute: compute blocks again in the backward pass instead of keeping what it needs.
     """
 
     cos: Tensor
@@ -194,6 +198,7 @@ class Transformer(nn.Module):
     def __init__(self, shape: Shape, seed: int | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.recompute = False
         self.model = Decoder(shape)
         self.lm_head = (
             None if shape.tie_embeddings else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
@@ -236,7 +241,10 @@ class Transformer(nn.Module):
         x = self.model.embed_tokens(ids)  # [B, T, D]
         rotary = self.cos[start : start + T].to(x.dtype), self.sin[start : start + T].to(x.dtype)
         for block in self.model.layers:
-            x = block(x, rotary, documents, cache)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, rotary, documents, use_reentrant=False)
+            else:
+                x = block(x, rotary, documents, cache)
         return self.model.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lilllm.config import Config, layout
-from lilllm.data.batches import PackedWindows, StreamWindows, Windows
+from lilllm.data.batches import PackedWindows, StreamWindows, documents_in
 from lilllm.data.shards import Shards
 from lilllm.errors import DataError, Interrupted
 from lilllm.events import Event, Note, Report, short_count
@@ -107,6 +107,10 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
                 folder, model, weights, tokenizer, config, provenance, counters
             ),
             validate=_validation(config, model, tokenizer, machine, world),
+            documents=lambda rows: [
+                shards.document_name(number)
+                for number in documents_in(windows.spans(rows), shards.document_ends).tolist()
+            ],
             sample=lambda: sample_texts(model, tokenizer, section.sample_prompts, config),
         ),
         report=report,
@@ -170,14 +174,14 @@ def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> Shards:
     return shards
 
 
-def make_windows(config: Config, shards: Shards) -> Windows:
+def make_windows(config: Config, shards: Shards) -> PackedWindows | StreamWindows:
     """The table of training samples.
 
     Raises:
         DataError: the text is shorter than one sample.
     """
     length = config.model.max_seq_len
-    windows: Windows
+    windows: PackedWindows | StreamWindows
     if config.pretrain.packing == "best_fit":
         windows = PackedWindows(
             shards.read, shards.document_ends, length, shards.end_id, fill_id=shards.end_id

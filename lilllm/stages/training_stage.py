@@ -42,6 +42,8 @@ FREE_KEYS = frozenset(
         "processes",
         "micro_batch_size",
         "distributed",
+        "activation_checkpointing",
+        "track",
     }
 )
 """Keys about logging, saving, watching and where a step is computed: a run may continue with

@@ -26,11 +26,14 @@ GPU_PEAKS = {
 }
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The resolved choices of a run; stored in the stage's `config.yaml`.
 
-    device: cpu, cuda or mps. precision: fp32 or bf16, of matrix products.
+    device: cpu, cuda or mps. precision: fp32, bf16 or fp16, of matrix products.
     threads: CPU threads. peak_flops: FLOP/s that matrix products of `precision` reach.
     peak_source: where that figure is from.
     """
@@ -44,13 +47,13 @@ class Machine:
     @property
     def dtype(self) -> torch.dtype:
         """The type of matrix products."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return DTYPES[self.precision]
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which a forward pass runs."""
-        if self.precision == "bf16":
-            return torch.autocast(self.device, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=self.dtype)
 
 
 def resolve_machine(config: Config) -> Machine:
@@ -62,18 +65,28 @@ def resolve_machine(config: Config) -> Machine:
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
     device = resolve_device(config.device)
-    fp32, bf16 = _measure_peak(device, torch.float32), _measure_peak(device, torch.bfloat16)
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if bf16 > 1.5 * fp32 and device != "mps" else "fp32"
-    peak, source = (bf16 if precision == "bf16" else fp32), "measured"
-    if device == "cuda" and precision == "bf16":
+    peaks = {name: _measure_peak(device, dtype) for name, dtype in DTYPES.items()}
+    precision = config.precision if config.precision != "auto" else choose_precision(device, peaks)
+    peak, source = peaks[precision], "measured"
+    if device == "cuda" and precision != "fp32":
         name = torch.cuda.get_device_name()
         for known, tera in GPU_PEAKS.items():
             if known in name:
                 peak, source = tera * 1e12, f"data sheet of {name}"
                 break
     return Machine(device, precision, torch.get_num_threads(), peak, source)
+
+
+def choose_precision(device: str, peaks: dict[str, float]) -> str:
+    """bf16 where it pays; fp16 on GPUs that are only fast at that (T4, V100, RTX 20); else fp32.
+
+    Args:
+        device: cpu, cuda or mps.
+        peaks: FLOP/s of matrix products by precision.
+    """
+    if device != "mps" and peaks["bf16"] > 1.5 * peaks["fp32"]:
+        return "bf16"
+    return "fp16" if device == "cuda" and peaks["fp16"] > 1.5 * peaks["fp32"] else "fp32"
 
 
 def resolve_device(device: str) -> str:
@@ -95,7 +108,9 @@ def resolve_device(device: str) -> str:
 
 
 def _measure_peak(device: str, dtype: torch.dtype) -> float:
-    """FLOP/s of a square matrix product, the best of a few."""
+    """FLOP/s of a square matrix product, the best of a few; 0 where there is no such product."""
+    if device == "cpu" and dtype == torch.float16:
+        return 0.0  # never chosen there, and minutes on some
     size = 1024 if device == "cpu" else 4096
     a = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")

@@ -28,7 +28,10 @@ from lilllm.training.optimizers import (
 from lilllm.training.run import Run, check_batch, everywhere, not_finite, out_of_memory
 from lilllm.training.schedules import lr_scale
 from lilllm.training.signals import StopRequest
-from lilllm.training.state import Counters, load_state, prune, save_checkpoint, step_name
+from lilllm.training.state import load_state, prune, save_checkpoint, step_name
+
+SMALLEST_SCALE = 1.0
+"""In fp16: gradients that overflow even with this loss scale are not finite."""
 
 
 class StopAsked(Exception):
@@ -73,6 +76,7 @@ def _train(run: Run, resume_from: Path | None) -> None:
         remove_partials(run.folder)
     if run.compiled:
         run.model.compile_pieces()
+    run.model.recompute = run.config.activation_checkpointing
     parallel = Parallel(run.model, run.objective, world, run.config.distributed == "fsdp2")
     run.optimizers = make_optimizers(run.model, run.config, run.machine.dtype)
     if resume_from is not None:
@@ -126,6 +130,7 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
     share = run.sequences // world.size
     own_rows = rows[world.rank * share : (world.rank + 1) * share]
     starts = range(0, share, config.micro_batch_size)
+    loss_scale = run.counters.loss_scale if run.machine.precision == "fp16" else 1.0
     sums = torch.zeros((), device=run.machine.device)  # of losses, of their unit, of measures
     run.model.train()
     for micro, start in enumerate(starts):
@@ -135,7 +140,7 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
         with parallel.accumulate(last=start == starts[-1]):
             with run.machine.autocast():
                 loss: Loss = parallel.loss(*move(batch, run.machine.device))
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            (loss.total * loss_scale).backward()  # type: ignore[no-untyped-call]
         sums = sums + loss.sums()
     total, count, *others = world.sum(sums).tolist()
     if not count:
@@ -147,19 +152,20 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
             run,
         )
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
-    scale = parallel.gradient_scale / count
+    scale = parallel.gradient_scale / (count * loss_scale)
     mean_loss, grad_norm = total / count, total_norm(gradients) * scale
-    if not (math.isfinite(mean_loss) and math.isfinite(grad_norm)):
-        raise everywhere(not_finite(run, mean_loss, grad_norm, rows.tolist()), run)
-    clip = config.grad_clip or math.inf
-    torch._foreach_mul_(gradients, min(1.0, clip / max(grad_norm, 1e-12)) * scale)
-    set_lr(run.optimizers, lr_scale(step, run.steps, config))
+    finite = math.isfinite(grad_norm)
+    if not math.isfinite(mean_loss) or not (finite or loss_scale > SMALLEST_SCALE):
+        raise everywhere(not_finite(run, mean_loss, grad_norm, rows), run)
+    if finite:  # in fp16, gradients that overflow cost their step and halve the scale
+        clip = config.grad_clip or math.inf
+        torch._foreach_mul_(gradients, min(1.0, clip / max(grad_norm, 1e-12)) * scale)
+        set_lr(run.optimizers, lr_scale(step, run.steps, config))
+        for optimizer in run.optimizers:
+            optimizer.step()
     for optimizer in run.optimizers:
-        optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    run.counters = Counters(
-        step + 1, run.counters.samples + run.sequences, run.counters.tokens + run.step_tokens
-    )
+    run.counters = run.counters.after_step(run.sequences, run.step_tokens, finite)
     return (
         mean_loss,
         grad_norm,

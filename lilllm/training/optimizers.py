@@ -37,7 +37,7 @@ def make_optimizers(
                 matrices,
                 lr=config.muon_lr,
                 weight_decay=config.weight_decay,
-                dtype=matmul_dtype,
+                dtype=torch.float32 if matmul_dtype == torch.float16 else matmul_dtype,
             )
         )
     else:

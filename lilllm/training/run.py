@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lilllm.config.schema import OptimizationConfig
-from lilllm.data.batches import Windows
+from lilllm.data.batches import Ints, Windows
 from lilllm.errors import ConfigError, DataError, LilllmError, RunError
 from lilllm.events import Report, silent
 from lilllm.model.transformer import Transformer
@@ -28,11 +28,13 @@ class Hooks:
     validate: measures of the model on held-out data; it calls its argument between batches,
         which may raise. The first measure decides which checkpoint is `best` (lower is better).
     sample: (prompt, text) pairs that the model writes.
+    documents: names of the documents that some samples are made of, for error messages.
     """
 
     write_weights: Callable[[Path, Counters, dict[str, Tensor]], None]
     validate: Callable[[Callable[[], None]], dict[str, float]] = lambda poll: {}
     sample: Callable[[], list[tuple[str, str]]] = list
+    documents: Callable[[Ints], list[str]] = lambda rows: []
 
 
 @dataclass(slots=True)
@@ -130,7 +132,7 @@ def everywhere(error: LilllmError, run: Run) -> LilllmError:
     return error
 
 
-def not_finite(run: Run, loss: float, grad_norm: float, rows: list[int]) -> RunError:
+def not_finite(run: Run, loss: float, grad_norm: float, rows: Ints) -> RunError:
     """The error for a loss or gradient that must not be used; `rows` are those of the batch."""
     saved = run.folder / "latest"
     good = (
@@ -138,10 +140,13 @@ def not_finite(run: Run, loss: float, grad_norm: float, rows: list[int]) -> RunE
         if (saved.is_file())
         else ""
     )
-    shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    step, documents = run.counters.step + 1, run.hooks.documents(rows)
+    run.metrics.append("not finite", step=step, samples=rows.tolist(), documents=documents)
+    named = documents or [f"sample {row}" for row in rows.tolist()]
+    shown = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
     return RunError(
-        f"step {run.counters.step + 1}: loss {loss}, gradient norm {grad_norm}: not finite, "
-        f"so nothing was updated (samples {shown}){good}",
+        f"step {step}: loss {loss}, gradient norm {grad_norm}: not finite, so nothing was updated; "
+        f"its batch: {shown} (all of it in {run.metrics.path}){good}",
         f"lower the learning rate: {run.stage}.lr={run.config.lr / 3:.1g}, with --fresh",
     )
 
@@ -151,5 +156,6 @@ def out_of_memory(run: Run) -> RunError:
     size = run.config.micro_batch_size
     return RunError(
         f"step {run.counters.step + 1}: out of memory with micro_batch_size={size}",
-        f"{run.stage}.micro_batch_size={max(1, size // 2)} needs about half of it",
+        f"{run.stage}.micro_batch_size={max(1, size // 2)} needs about half of it for activations, "
+        f"{run.stage}.activation_checkpointing=true much less",
     )

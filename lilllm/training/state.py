@@ -16,14 +16,33 @@ from lilllm.errors import CheckpointError, DataError, RunError
 from lilllm.events import Caution, Report
 from lilllm.files import manifest_problem, new_folder, read_json, remove, write_atomic, write_json
 
+DOUBLE_SCALE_AFTER = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """How far a run is: optimizer steps, samples and tokens (positions) seen."""
+    """How far a run is: optimizer steps, samples and tokens (positions) seen.
+
+    loss_scale: what the next loss is multiplied with in fp16. steady_steps: steps since it changed.
+    """
 
     step: int = 0
     samples: int = 0
     tokens: int = 0
+    loss_scale: float = 1024.0
+    steady_steps: int = 0
+
+    def after_step(self, samples: int, tokens: int, finite: bool) -> "Counters":
+        """One step on; the loss scale is halved by an overflow and doubled after many good steps.
+
+        Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
+        """
+        scale, steady = self.loss_scale, self.steady_steps + 1
+        if not finite:
+            scale, steady = scale / 2, 0
+        elif steady == DOUBLE_SCALE_AFTER:
+            scale, steady = scale * 2, 0
+        return Counters(self.step + 1, self.samples + samples, self.tokens + tokens, scale, steady)
 
 
 def step_name(step: int) -> str:

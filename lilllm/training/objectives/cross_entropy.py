@@ -19,6 +19,10 @@ CHUNK_SCORES = 2**23
 """Scores of a chunk: 1,024 positions at a vocabulary of 8,192, 16 MB in bf16."""
 
 
+FP16_SCALE = 1024.0
+"""In fp16 the gradients of unlikely tokens vanish without it; hidden and weight are in fp32."""
+
+
 def summed_cross_entropy(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy in nats, summed over the positions that have a target.
 
@@ -50,17 +54,19 @@ class _Chunked(torch.autograd.Function):
         loss = compiled(_loss) if model.compiled else _loss
         weight_gradient = torch.zeros_like(weight) if weight.requires_grad else None
         total = hidden.new_zeros((), dtype=torch.float32)
+        fp16 = torch.get_autocast_dtype(hidden.device.type) == torch.float16
+        scale = FP16_SCALE if fp16 and torch.is_autocast_enabled(hidden.device.type) else 1.0
         gradients = []
         for part, wanted in zip(*_chunks(model, hidden, targets), strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                part_loss = loss(model, leaf, wanted)
+                part_loss = loss(model, leaf, wanted) * scale
             inputs = (leaf,) if weight_gradient is None else (leaf, weight)
             found = torch.autograd.grad(part_loss, inputs)
-            gradients.append(found[0])
+            gradients.append(found[0] / scale)
             if weight_gradient is not None:
-                weight_gradient += found[1]
-            total += part_loss.detach()
+                weight_gradient += found[1] / scale
+            total += part_loss.detach() / scale
         ctx.gradients = torch.cat(gradients), weight_gradient
         return total
 
