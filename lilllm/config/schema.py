@@ -26,7 +26,7 @@ CountFromZero = Annotated[int, Field(ge=0, lt=2**62)]
 Size = Annotated[int, Field(gt=0, lt=2**31)]
 Workers = Annotated[int, Field(gt=0, le=4096)]
 Penalty = Annotated[float, Field(ge=-100, le=100)]
-LearningRate = Annotated[float, Field(gt=0, le=1000)]
+LearningRate = Annotated[float, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Repeats = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -427,6 +427,8 @@ class Config(Section):
     losses on GPUs that are only fast at that, else fp32."""
     threads: Workers | Literal["auto"] = "auto"
     """CPU threads per process; auto: torch's choice, stored with the run."""
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Loggers of training besides `metrics.jsonl`: their packages are the extra `track`."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

@@ -18,6 +18,7 @@ from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
+    trackers_of,
     wants_compile,
     write_weights,
 )
@@ -139,6 +140,7 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
             write_weights=lambda partial, counters, weights: write_weights(
                 partial, model, weights, job.tokenizer, config, provenance, counters
             ),
+            trackers=trackers_of(config, job.folder, job.name),
             validate=lambda poll: _validate(job, plan, poll),
         ),
         report=job.report,

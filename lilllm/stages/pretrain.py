@@ -27,6 +27,7 @@ from lilllm.stages.sample import sample_texts
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
+    trackers_of,
     wants_compile,
     write_weights,
 )
@@ -107,6 +108,7 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
                 folder, model, weights, tokenizer, config, provenance, counters
             ),
             validate=_validation(config, model, tokenizer, machine, world),
+            trackers=trackers_of(config, places.pretrain, "pretrain"),
             documents=lambda rows: [
                 shards.document_name(number)
                 for number in documents_in(windows.spans(rows), shards.document_ends).tolist()

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine, resolve_machine
 from lilllm.training.state import Counters, checkpoints, newest_valid
+from lilllm.training.trackers import Tracker, open_trackers
 
 FREE_KEYS = frozenset(
     {
@@ -227,6 +228,13 @@ def write_weights(
         "config": config.model_dump(mode="json"),
     }
     write_atomic(folder / "lilllm.yaml", yaml.safe_dump(record, sort_keys=False))
+
+
+def trackers_of(config: Config, folder: Path, stage: str) -> Callable[[int], list[Tracker]]:
+    """Opens the loggers that a config asks for, given the step that a stage continues from."""
+    settings = config.model_dump(mode="json")
+    title = f"{config.name}/{stage}"
+    return lambda step: open_trackers(config.track, folder, title, step, settings)
 
 
 def check_provenance(folder: Path, expected: dict[str, Any]) -> None:

@@ -83,6 +83,7 @@ def _train(run: Run, resume_from: Path | None) -> None:
         run.counters, tensors = load_state(resume_from)
         load_optimizer_tensors(run.model, run.optimizers, tensors)
         run.report(Note(f"continuing from {resume_from}"))
+    world.first(run.open_trackers)
     if run.metrics.path.is_file():  # what was logged after the last save is done again
         run.metrics.append("resume", step=run.counters.step)
     _recall(run)

@@ -3,11 +3,15 @@
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lilllm.files import make_folder, write_error
+from lilllm.training.trackers import Tracker
+
+TRACKED = {"step", "validation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +19,12 @@ class MetricsLog:
     """Appends events to a file; a line torn by a crash is closed by the next append.
 
     path: of the file. writable: False in processes that leave the writing to another one.
+    trackers: are told the figures of steps and validations too.
     """
 
     path: Path
     writable: bool = True
+    trackers: Sequence[Tracker] = ()
 
     def append(self, event: str, **fields: Any) -> None:
         """Add one line. Figures that are not finite are left out.
@@ -42,6 +48,10 @@ class MetricsLog:
                 file.write(line.encode() + b"\n")
         except OSError as err:
             raise write_error(self.path, err) from err
+        if event in TRACKED:
+            numbers = {k: v for k, v in figures.items() if isinstance(v, float) and k != "step"}
+            for tracker in self.trackers:
+                tracker(figures["step"], numbers)
 
 
 def _ends_with_newline(file: Any) -> bool:

@@ -18,6 +18,7 @@ from lilllm.training.hardware import Machine
 from lilllm.training.metrics import MetricsLog
 from lilllm.training.objectives.loss import Objective
 from lilllm.training.state import Counters
+from lilllm.training.trackers import Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class Hooks:
     validate: measures of the model on held-out data; it calls its argument between batches,
         which may raise. The first measure decides which checkpoint is `best` (lower is better).
     sample: (prompt, text) pairs that the model writes.
+    trackers: opens loggers besides our own; given the step that the run continues from.
     documents: names of the documents that some samples are made of, for error messages.
     """
 
     write_weights: Callable[[Path, Counters, dict[str, Tensor]], None]
     validate: Callable[[Callable[[], None]], dict[str, float]] = lambda poll: {}
     sample: Callable[[], list[tuple[str, str]]] = list
+    trackers: Callable[[int], list[Tracker]] = lambda step: []
     documents: Callable[[Ints], list[str]] = lambda rows: []
 
 
@@ -62,6 +65,7 @@ class Run:
     compiled: bool = False
     counters: Counters = field(default_factory=Counters)
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+    trackers: list[Tracker] = field(default_factory=list)
     best: float = math.inf
     measures: dict[str, float] = field(default_factory=dict)
     last_loss: float | None = None
@@ -73,10 +77,15 @@ class Run:
         if not self.world.is_first:
             self.report = silent
 
+    def open_trackers(self) -> None:
+        """Begin or continue the loggers besides our own."""
+        self.trackers = self.hooks.trackers(self.counters.step)
+
     @property
     def metrics(self) -> MetricsLog:
         """The log of this stage; the first process writes it."""
-        return MetricsLog(self.folder / "metrics.jsonl", writable=self.world.is_first)
+        path = self.folder / "metrics.jsonl"
+        return MetricsLog(path, writable=self.world.is_first, trackers=self.trackers)
 
     @property
     def sequences(self) -> int:

@@ -32,7 +32,7 @@ def test_defaults_give_way_to_yaml_and_yaml_to_overrides(tmp_path: Path) -> None
     ("text", "value"), [("1e-4", 1e-4), ("1E+2", 100.0), ("3e4", 3e4), (".5", 0.5), ("1_000", 1e3)]
 )
 def test_numbers_in_yaml_are_numbers(text: str, value: float) -> None:
-    assert load_config(None, [f"pretrain.lr={text}"]).pretrain.lr == value
+    assert load_config(None, [f"model.rope_theta={text}"]).model.rope_theta == value
 
 
 @pytest.mark.parametrize(
