@@ -17,6 +17,7 @@ from lilllm.cli import (
     config,
     data,
     eval,
+    export,
     finetune,
     generate,
     pretrain,
@@ -89,6 +90,7 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat_command.chat)
 app.command("serve")(serve.serve)
 app.command("import")(import_command.import_model)
+app.command("export")(export.export)
 app.add_typer(bench.app, name="bench", cls=Group)
 app.add_typer(config.app, name="config", cls=Group)
 app.add_typer(runs.app, name="runs", cls=Group)

@@ -10,7 +10,8 @@ from lilllm.cli.arguments import Json
 
 def import_model(
     source: Annotated[
-        Path, typer.Argument(help="A llama2.c .bin file, or a Hugging Face model folder.")
+        Path,
+        typer.Argument(help="A Hugging Face model folder, a GGUF file or a llama2.c .bin file."),
     ],
     to: Annotated[Path, typer.Option(help="The checkpoint folder to make.")],
     tokenizer: Annotated[
@@ -20,7 +21,7 @@ def import_model(
 ) -> None:
     """Make a checkpoint folder of somebody else's model.
 
-    Example: lilllm import stories260K.bin --tokenizer tok512.bin --to runs/stories260K
+    Example: lilllm import SmolLM2-135M-Instruct.Q4_1.gguf --to runs/smollm2
     """
     from lilllm.cli.render import run_command
     from lilllm.events import Report

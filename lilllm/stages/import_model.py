@@ -1,6 +1,8 @@
-"""Import: somebody else's model in, a checkpoint folder of ours out."""
+"""Import: somebody else's model in, a checkpoint folder of ours out.
 
-import shutil
+Weights come out of safetensors, GGUF or raw floats; nothing that could run code is read.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report
 from lilllm.files import new_folder
+from lilllm.interop.folder import copy_folder
 from lilllm.interop.gguf_file import MAGIC, GgufFile
 from lilllm.interop.gguf_model import read_weights, shape_from_gguf
 from lilllm.interop.gguf_tokenizer import tokenizer_from_fields
@@ -17,7 +20,6 @@ from lilllm.model.checkpoint import load_model, save_model
 from lilllm.model.transformer import Shape, Transformer, count_parameters
 from lilllm.tokenizer import Tokenizer
 
-COPIED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "LICENSE*", "README.md")
 ZIP, PICKLE = b"PK\3\4", b"\x80"  # how files of torch.save begin, new and old
 
 
@@ -136,8 +138,5 @@ def _copy_folder(source: Path, to: Path) -> Shape:
     shape = load_model(source).shape
     Tokenizer.load(source)
     with new_folder(to) as folder:
-        for pattern in COPIED:
-            for file in source.glob(pattern):
-                if file.is_file() and file.name != "manifest.json":
-                    shutil.copyfile(file, folder / file.name)
+        copy_folder(source, folder)
     return shape

@@ -64,6 +64,25 @@ def test_wrong_sources_have_their_exit_codes() -> None:
     assert not Path("x").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("model.pt", b"PK\3\4rest"),
+        ("model.bin", b"PK\3\4rest"),
+        ("a.pth", b"\x80\2}q"),
+        ("b.bin", b"\x80\4"),
+    ],
+)
+def test_pickles_are_refused_with_the_reason(name: str, first: bytes) -> None:
+    Path(name).write_bytes(first)
+    refused = run("import", name, "--to", "x", code=4).stderr
+    assert "pickle" in refused and "run code" in refused
+    folder = write_checkpoint(Path("folder"))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(first)
+    assert "run code" in run("import", "folder", "--to", "x", code=4).stderr
+
+
 def test_a_checkpoint_is_scored_on_a_text_file() -> None:
     checkpoint = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
     Path("a.txt").write_text("The cat sat.", encoding="utf-8")

@@ -1,0 +1,48 @@
+"""`lilllm export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lilllm.cli.arguments import Json
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CHECKPOINT]",
+            help="A checkpoint, stage or run folder, or a config; none: the newest under runs/.",
+        ),
+    ] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="gguf: a file for llama.cpp; ollama: that and a Modelfile; hf: a folder for "
+            "transformers and vLLM."
+        ),
+    ] = "gguf",
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="f32, f16, bf16, or for gguf and ollama q8_0.", show_default="as stored"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File or folder to make.", show_default="in exports/")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a model in the format of another program.
+
+    Example: lilllm export runs/demo --to gguf --dtype q8_0
+    """
+    from lilllm.cli.render import run_command
+    from lilllm.events import Report
+
+    def work(report: Report) -> object:
+        from lilllm.stages.export import run
+        from lilllm.stages.find_checkpoint import find_checkpoint
+
+        return run(find_checkpoint(checkpoint, report), to, report, dtype=dtype, out=out)
+
+    run_command("export", json, work)
