@@ -24,6 +24,12 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,eval,gguf]'
 	@touch $@
 
+# llama.cpp, which the tests of GGUF files compare with, is compiled: minutes, once
+$(VENV)/.llama: $(VENV)/.dev
+	@CMAKE_BUILD_PARALLEL_LEVEL=2 CMAKE_ARGS="-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF" \
+		$(PIP) -e '.[llama]' && touch $@ \
+		|| echo "llama-cpp-python could not be built: its tests are skipped"
+
 demo: $(VENV)/.installed  ## a talking model from nothing, offline, in minutes
 	@$(BIN)/lilllm run configs/demo.yaml
 	@echo; echo "== The base model continues a text: lilllm generate runs/demo/pretrain --prompt ..."
@@ -40,7 +46,7 @@ test: $(VENV)/.dev  ## all tests with reduced counts
 test-fast: $(VENV)/.dev  ## the tests that take no training
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not long" -q -x
 
-test-all: $(VENV)/.dev  ## full counts: kills, fuzzing, and make demo itself
+test-all: $(VENV)/.dev $(VENV)/.llama  ## full counts: kills, fuzzing, and make demo itself
 	$(BIN)/python -m pytest -m "not gpu and not network" -q
 
 lint: $(VENV)/.dev  ## ruff
