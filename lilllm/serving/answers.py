@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lilllm.inference import Delta, TokenScore
+from lilllm.inference import Delta
 from lilllm.serving.service import Choices
 from lilllm.tokenizer import Tokenizer
 
@@ -108,6 +108,22 @@ class Answer:
         """One choice of a piece; None when there is nothing to tell yet."""
         raise NotImplementedError
 
+    def scored(self, deltas: Sequence[Delta]) -> list[dict[str, Any]]:
+        """Tokens with their log-probabilities and alternatives."""
+        return [
+            {
+                **self._token(score.token_id, score.logprob),
+                "top_logprobs": [self._token(*alternative) for alternative in score.top],
+            }
+            for delta in deltas
+            for score in delta.scores
+        ]
+
+    def _token(self, id: int, logprob: float) -> dict[str, Any]:
+        raw = self.tokenizer.token_bytes(id)
+        # a piece of a character is U+FFFD; `bytes` has it exactly
+        return {"token": raw.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(raw)}
+
     def tells(self, delta: Delta) -> bool:
         """Whether there is something to tell."""
         return bool(delta.text or delta.finish_reason or (self.logprobs and delta.token_ids))
@@ -149,20 +165,7 @@ class ChatAnswer(Answer):
         }
 
     def _logprobs(self, deltas: Sequence[Delta]) -> dict[str, Any] | None:
-        if not self.logprobs:
-            return None
-        content = [
-            {
-                **self._token(score.token_id, score.logprob),
-                "top_logprobs": [self._token(*alternative) for alternative in score.top],
-            }
-            for score in _scores(deltas)
-        ]
-        return {"content": content, "refusal": None}
-
-    def _token(self, id: int, logprob: float) -> dict[str, Any]:
-        raw = self.tokenizer.token_bytes(id)
-        return {"token": _spell(raw), "logprob": logprob, "bytes": list(raw)}
+        return {"content": self.scored(deltas), "refusal": None} if self.logprobs else None
 
 
 class CompletionAnswer(Answer):
@@ -218,29 +221,24 @@ class CompletionAnswer(Answer):
     def _logprobs(self, index: int, deltas: Sequence[Delta]) -> dict[str, Any] | None:
         if not self.logprobs:
             return None
-        told: dict[str, list[Any]] = {
-            "tokens": [],
-            "token_logprobs": [],
-            "top_logprobs": [],
-            "text_offset": [],
+        content = self.scored(deltas)
+        tokens = [score["token"] for score in content]
+        offsets = []
+        for token in tokens:
+            offsets.append(self.offsets.get(index, 0))
+            self.offsets[index] = offsets[-1] + len(token)
+        return {
+            "tokens": tokens,
+            "token_logprobs": [score["logprob"] for score in content],
+            "top_logprobs": [_by_spelling(score["top_logprobs"]) for score in content],
+            "text_offset": offsets,
+            "content": content,  # not OpenAI's: as in a chat, with every token's bytes
         }
-        for score in _scores(deltas):
-            token = _spell(self.tokenizer.token_bytes(score.token_id))
-            likeliest: dict[str, float] = {}
-            for id, logprob in score.top:  # likeliest first: pieces of a character look alike
-                likeliest.setdefault(_spell(self.tokenizer.token_bytes(id)), logprob)
-            told["tokens"].append(token)
-            told["token_logprobs"].append(score.logprob)
-            told["top_logprobs"].append(likeliest)
-            told["text_offset"].append(self.offsets.get(index, 0))
-            self.offsets[index] = self.offsets.get(index, 0) + len(token)
-        return told
 
 
-def _scores(deltas: Sequence[Delta]) -> list[TokenScore]:
-    return [score for delta in deltas for score in delta.scores]
-
-
-def _spell(raw: bytes) -> str:
-    """A token as text; U+FFFD where it is a piece of a character (`bytes` has it exactly)."""
-    return raw.decode("utf-8", "replace")
+def _by_spelling(top: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Log-probabilities by token; of pieces of characters, which look alike, the likeliest."""
+    found: dict[str, float] = {}
+    for alternative in top:
+        found.setdefault(alternative["token"], alternative["logprob"])
+    return found

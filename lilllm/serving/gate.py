@@ -48,10 +48,10 @@ class Gate:
                 self._count(scope, message["status"])
             await send(message)
 
-        problem = self._problem(scope["path"], Headers(scope=scope))
+        problem = self._problem(scope, Headers(scope=scope))
         await (problem.response() if problem else self.app)(scope, receive, send_on)
 
-    def _problem(self, path: str, headers: Headers) -> ApiError | None:
+    def _problem(self, scope: Scope, headers: Headers) -> ApiError | None:
         host = urlsplit(f"//{headers.get('host', '')}")
         if self.loopback and host.hostname not in LOOPBACK:
             return ApiError(403, f"this server answers to {sorted(LOOPBACK)} only", "wrong_host")
@@ -59,7 +59,8 @@ class Gate:
         if origin is not None and urlsplit(origin).netloc != host.netloc:
             return ApiError(403, "requests of other web pages are refused", "wrong_origin")
         key = self.service.api_key
-        if key is not None and path.startswith("/v1/"):
+        reads = scope["method"] in {"GET", "HEAD"} and not scope["path"].startswith("/v1/")
+        if key is not None and not reads:
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not secrets.compare_digest(given.encode(), key.encode()):
                 return ApiError(401, "a wrong API key, or none", "invalid_api_key")
