@@ -20,6 +20,7 @@ from lilllm.cli import (
     export,
     finetune,
     generate,
+    plan,
     pretrain,
     run,
     runs,
@@ -83,6 +84,7 @@ def root(
 app.command("run")(run.run)
 app.add_typer(tokenizer.app, name="tokenizer", cls=Group)
 app.add_typer(data.app, name="data", cls=Group)
+app.command("plan")(plan.plan)
 app.command("pretrain")(pretrain.pretrain)
 app.command("finetune")(finetune.finetune)
 app.command("eval")(eval.evaluate)

@@ -142,6 +142,16 @@ def peak_memory_bytes(device: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def memory_bytes(device: str) -> int:
+    """What the device has in all: of the GPU, or of the machine. 0 where nobody tells."""
+    if device == "cuda":
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # Windows
+        return 0
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory instead of giving it back to the kernel at every free.
 
