@@ -28,6 +28,10 @@ from lilllm.training.hardware import (
 from lilllm.training.memory import StepMemory, step_memory
 from lilllm.training.objectives.next_token import next_token_loss
 
+HEAP_SHARE = 0.40
+"""What a CPU's heap holds beyond live tensors, as a share of the activations: freed blocks that
+no later tensor fits into. Measured with glibc's malloc (benchmarks/plan_memory.py)."""
+
 TRIAL_TOKENS = 4096
 """Tokens of the micro-batch that is timed, at most: seconds on a CPU, whatever the config."""
 
@@ -36,9 +40,10 @@ TRIAL_TOKENS = 4096
 class Plan:
     """Counts, bytes, FLOPs and seconds of a pretraining run.
 
-    memory_bytes: by part, and in total; `process` is Python with torch, counted on a CPU, where
-    the peak of the whole process is what one sees. seconds: of all steps, from the speed of a
-    real micro-batch on this machine; absent where that would not fit.
+    memory_bytes: by part, and in total. On a CPU, where the peak of the whole process is what one
+    sees, `process` is Python with torch, and `heap` what the allocator cannot use.
+    seconds: of all steps, from the speed of a real micro-batch on this machine; absent where
+    that would not fit.
     """
 
     parameters: dict[str, int]
@@ -70,7 +75,6 @@ def run(config: Config, report: Report) -> Plan:
         RunError: the named device is not there.
     """
     keep_freed_memory()
-    process = peak_memory_bytes("cpu")
     machine = resolve_machine(config)
     section = config.pretrain
     shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
@@ -78,14 +82,17 @@ def run(config: Config, report: Report) -> Plan:
     parameters = sum(parts.values())
     flops = flops_per_token(shape)
     tokens = section.steps * section.batch_tokens
+    process = _resting_bytes()
     memory = step_memory(shape, section, lambda model, *batch: _loss(machine, model, *batch))
     by_part = {
-        **({"process": process} if machine.device == "cpu" else {}),
         "weights": memory.weights,
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
         "activations": memory.activations,
     }
+    if machine.device == "cpu":
+        by_part["heap"] = int(HEAP_SHARE * memory.activations)
+        by_part["process"] = process
     total, available = sum(by_part.values()), memory_bytes(machine.device)
     fits = total <= available or not available  # 0: nobody tells
     report(Note("timing one micro-batch") if fits else Note("too large to be timed here"))
@@ -120,6 +127,12 @@ def advise(section: OptimizationConfig, memory: StepMemory, total: int, availabl
     if memory.activations * size <= room * section.micro_batch_size:
         return f"pretrain.micro_batch_size={size} fits"
     return "a smaller model.d_model, model.n_layers or model.max_seq_len is needed"
+
+
+def _resting_bytes() -> int:
+    """What a process that trains takes before there is a model: optimizers import a lot."""
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+    return peak_memory_bytes("cpu")
 
 
 def _loss(machine: Machine, model: Transformer, ids: Tensor, targets: Tensor) -> Tensor:
