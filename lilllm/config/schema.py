@@ -5,6 +5,7 @@ This file only declares and checks. Reading YAML and overrides is `load.py`, fol
 `layout.py`, and nothing here imports torch.
 """
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
@@ -255,11 +256,50 @@ class PretrainConfig(OptimizationConfig):
         return -(-(self.max_tokens or 10_000_000) // self.batch_tokens)
 
 
+class RewardConfig(Section):
+    """One reward that can be checked, 0 to 1 for the built-in ones."""
+
+    kind: Literal["words", "number", "format", "length", "no_repetition", "python"]
+    """words: share of the asked words in the answer, whole words only; number: its last number is
+    the right one; format: all of it matches `pattern`; length: within `min_words` and
+    `max_words`; no_repetition: share of its runs of `n` words that are different ones; python:
+    your own `function`."""
+    weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+    """Multiplies its value in the sum."""
+    passes: float = 1.0
+    """The least value that counts as a success, for the success rate that is reported."""
+    field: str = ""
+    """Field of the row that holds the words (by default `words`) or the number (`answer`)."""
+    pattern: str = ""
+    """Regular expression of `format`."""
+    min_words: CountFromZero = 0
+    """Fewest words of `length`."""
+    max_words: Count = 1000
+    """Most words of `length`."""
+    n: Size = 4
+    """Words of a run of `no_repetition`."""
+    function: str = ""
+    """`path.py:function`, called with prompt, answer and row; it returns a number."""
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Self:
+        if self.kind == "format":
+            try:
+                re.compile(self.pattern)
+            except re.error as err:
+                raise ValueError(f"pattern={self.pattern}: no regular expression: {err}") from err
+        for kind, key in (("format", "pattern"), ("python", "function")):
+            if self.kind == kind and not getattr(self, key):
+                raise ValueError(f"kind={kind} needs {key}")
+        return self
+
+
 class FinetuneConfig(OptimizationConfig):
     """One step of finetuning, named by its key under `finetune`."""
 
-    method: Literal["sft"] = "sft"
-    """sft: supervised finetuning, loss on the assistant's tokens only."""
+    method: Literal["sft", "distill", "grpo"] = "sft"
+    """sft: supervised finetuning, loss on the assistant's tokens only; distill: the same, and the
+    distribution of a teacher; grpo: reinforcement learning with rewards that can be checked."""
     base: str = "auto"
     """Checkpoint to start from: a folder, or auto for the step before (the first: pretraining)."""
     sources: tuple[SourceConfig, ...] = ()
@@ -290,11 +330,41 @@ class FinetuneConfig(OptimizationConfig):
     text anywhere, a conversation before a question."""
     on_bad_row: Literal["refuse", "skip"] = "refuse"
     """What to do with a row that cannot be read: stop and name it, or count and skip it."""
+    teacher: str = ""
+    """distill: checkpoint or run folder to learn from; it must have the same tokenizer."""
+    teacher_weight: Fraction = 0.5
+    """distill: share of the teacher's distribution in the loss; the rows' own tokens have the
+    rest."""
+    teacher_temperature: PositiveFloat = 1.0
+    """distill: divides the logits of both; above 1 shows more of the unlikely tokens."""
+    teacher_top_k: Size = 64
+    """distill: likeliest tokens of the teacher that are matched singly; the rest is one more."""
+    teacher_logits: Literal["live", "stored"] = "live"
+    """distill: ask the teacher at every step, or once before the first and keep 4 to 6 bytes per
+    token of the rows and of `teacher_top_k`."""
+    rewards: tuple[RewardConfig, ...] = ()
+    """grpo: what an answer is rewarded for; the weighted values are added up."""
+    group_size: Annotated[int, Field(ge=2, le=1024)] = 8
+    """grpo: answers per prompt, which are compared with each other."""
+    answer_tokens: Count = 256
+    """grpo: most tokens of an answer; one that is cut off has no reward."""
+    kl_weight: NonNegativeFloat = 0.04
+    """grpo: how much drifting away from the base costs, per nat and token."""
+    divide_by_std: bool = True
+    """grpo: divide advantages by the standard deviation of their group's rewards."""
 
     @field_validator("sources", mode="before")
     @classmethod
     def _plain_strings(cls, value: object) -> object:
         return DataConfig._plain_strings(value)
+
+    @model_validator(mode="after")
+    def _has_what_its_method_needs(self) -> Self:
+        if self.method == "distill" and not self.teacher:
+            raise ValueError("method=distill needs a teacher, the folder of a checkpoint")
+        if self.method == "grpo" and not self.rewards:
+            raise ValueError("method=grpo needs rewards, for example [{kind: words}]")
+        return self
 
 
 class EvalConfig(Section):
@@ -455,6 +525,7 @@ class Config(Section):
                 ("pretrain", self.pretrain),
                 *((f"finetune.{step}", options) for step, options in self.finetune.items()),
             )
+            if getattr(section, "method", "") != "grpo"  # which packs nothing
             for problem in _batch_problems(section, self.model.max_seq_len)
         ]
         if problems:

@@ -14,6 +14,7 @@ _ROWS = {
     "builtin:stories-instruct": "instruction_rows",
     "builtin:stories-classify": "classification_rows",
     "builtin:stories-summaries": "summary_rows",
+    "builtin:stories-words": "word_request_rows",
 }
 NAMES = ("builtin:stories", *_ROWS)
 

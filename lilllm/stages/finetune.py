@@ -12,7 +12,7 @@ from lilllm.events import Note, Report, short_count
 from lilllm.files import manifest_problem
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.transformer import flops_per_token
-from lilllm.stages.methods import sft
+from lilllm.stages.methods import distill, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.training_stage import (
@@ -48,6 +48,8 @@ class StepResult:
 
 METHODS: dict[str, Callable[[Job], Plan]] = {
     "sft": sft.plan,
+    "distill": distill.plan,
+    "grpo": grpo.plan,
 }
 """What `finetune.NAME.method` may be; the schema lists the same names."""
 

@@ -18,6 +18,7 @@ and renew the golden hash, since every plot in the list shifts all stories.
 
 from lilllm.data.stories.compose import stories, story
 from lilllm.data.stories.model import FEATURES, MOODS, Story
+from lilllm.data.stories.requests import word_request_rows
 from lilllm.data.stories.rows import (
     classification_rows,
     instruction_rows,
@@ -35,4 +36,5 @@ __all__ = [
     "story",
     "summary_rows",
     "vocabulary",
+    "word_request_rows",
 ]

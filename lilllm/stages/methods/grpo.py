@@ -1,0 +1,225 @@
+"""GRPO: the model answers prompts, rewards say how well, and better answers become likelier.
+
+A sample of the window table is one prompt and `group_size` answers to it, given by the model as
+it is when the sample is read: the loop reads a step's samples before it updates, so every answer
+is used once, by the model that gave it. The table is as long as the run, so a row of it is seen
+once; answers are keyed by (seed, row, number), and an interrupted run gives the same ones again.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from lilllm.config.schema import FinetuneConfig
+from lilllm.data import BadRows, read_rows
+from lilllm.data.batches import IGNORE, Ints
+from lilllm.data.conversations import to_messages
+from lilllm.data.journal import Journal
+from lilllm.data.rewards import make_reward, score
+from lilllm.errors import ConfigError, DataError
+from lilllm.events import Caution, silent
+from lilllm.files import sha256_json
+from lilllm.model.checkpoint import load_model
+from lilllm.stages.methods.job import Job, Plan
+from lilllm.stages.methods.rollouts import Answer, Rollouts
+from lilllm.training.objectives.grpo import group_advantages, grpo_loss, token_logprobs
+from lilllm.training.objectives.loss import move
+
+ROUND_TO = 64
+"""Sequences are padded to a multiple of this, so that few shapes occur."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question: its text, its ids, and the row that it comes from."""
+
+    text: str
+    ids: list[int]
+    row: Mapping[str, Any]
+
+
+class AnsweredPrompts:
+    """A table of `size` samples: prompts in turn, each answered anew when it is read.
+
+    Args:
+        prompts: what is asked.
+        size: samples in the table.
+        answer: gives the answers to (prompt ids, key) pairs, each `group` times.
+        judge: reward and success of an answer.
+        reference: log-probabilities [B, T] of targets under the base, for ids and targets.
+        section: of the step.
+        record: is handed what was answered, to be read by people.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        size: int,
+        answer: Callable[[Sequence[list[int]], Sequence[int]], list[list[Answer]]],
+        judge: Callable[[Prompt, Answer], tuple[float, bool]],
+        reference: Callable[[Ints, Ints], Any],
+        section: FinetuneConfig,
+        record: Callable[[list[dict[str, Any]]], None],
+    ) -> None:
+        self._prompts, self._size = prompts, size
+        self._answer, self._judge, self._reference = answer, judge, reference
+        self._section, self._record = section, record
+        mean_prompt = sum(len(prompt.ids) for prompt in prompts) // len(prompts)
+        self.length = section.group_size * (mean_prompt + section.answer_tokens)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, rows: Ints) -> tuple[Any, ...]:
+        """Ids, targets, reference log-probabilities [B, T]; advantages, rewards, passed [B]."""
+        asked = [self._prompts[row % len(self._prompts)] for row in rows.tolist()]
+        groups = self._answer([prompt.ids for prompt in asked], rows.tolist())
+        pairs = [
+            (prompt, answer)
+            for prompt, group in zip(asked, groups, strict=True)
+            for answer in group
+        ]
+        judged = [self._judge(prompt, answer) for prompt, answer in pairs]
+        rewards = np.array([reward for reward, _ in judged], np.float32)
+        size = self._section.group_size
+        self._record(
+            [
+                {
+                    "sample": row,
+                    "prompt": prompt.text,
+                    "answer": group[0].text,
+                    "complete": group[0].complete,
+                    "reward": judged[number * size][0],
+                    "group_reward": float(rewards[number * size : (number + 1) * size].mean()),
+                }
+                for number, (row, prompt, group) in enumerate(
+                    zip(rows.tolist(), asked, groups, strict=True)
+                )
+            ]
+        )
+        ids, targets = _sequences([(prompt.ids, answer.ids) for prompt, answer in pairs])
+        return (
+            *(ids, targets, self._reference(ids, targets)),
+            group_advantages(rewards, size, self._section.divide_by_std),
+            *(rewards, np.array([passed for _, passed in judged], np.float32)),
+        )
+
+
+def plan(job: Job) -> Plan:
+    """Read the prompts of a step, load its rewards and its reference.
+
+    Raises:
+        ConfigError: a reward cannot be loaded, or no prompt leaves room for an answer.
+        DataError: a row cannot be read or asks nothing.
+    """
+    section, machine = job.section, job.machine
+    if section.distributed == "fsdp2":
+        raise ConfigError(
+            f"finetune.{job.name}: method=grpo needs whole weights to answer with, fsdp2 shards "
+            "them",
+            f"finetune.{job.name}.distributed=ddp",
+        )
+    rewards = [(config, make_reward(config)) for config in section.rewards]
+    train, held_out = _read_prompts(job)
+    reference = load_model(job.base, device=machine.device).eval().requires_grad_(False)
+    rollouts = Rollouts(job.model, job.tokenizer, section, job.config.seed)
+
+    def under_reference(ids: Ints, targets: Ints) -> Any:
+        moved = move((ids, targets), machine.device)
+        assert moved[0] is not None and moved[1] is not None
+        with torch.no_grad(), machine.autocast():
+            return token_logprobs(reference, moved[0], moved[1]).float().cpu().numpy()
+
+    def judge(prompt: Prompt, answer: Answer) -> tuple[float, bool]:
+        return score(rewards, prompt.text, answer.text, prompt.row, answer.complete)
+
+    def record(split: str, rows: list[dict[str, Any]]) -> None:
+        if job.world.is_first:
+            journal = Journal(job.folder / "rollouts.jsonl", silent)
+            journal.append([{"split": split, **row} for row in rows])
+
+    per_step = section.batch_rows or section.micro_batch_size
+    steps = section.max_steps or max(1, math.ceil(section.epochs * len(train) / per_step))
+
+    def table(split: str, prompts: Sequence[Prompt], size: int) -> AnsweredPrompts:
+        keep = partial(record, split)
+        return AnsweredPrompts(prompts, size, rollouts, judge, under_reference, section, keep)
+
+    return Plan(
+        objective=grpo_loss(section.kl_weight, section.answer_tokens),
+        windows=table("train", train, steps * per_step),
+        held_out=table("val", held_out, len(held_out)) if held_out else None,
+        rows=len(train),
+        held_out_rows=len(held_out),
+        data_hash=sha256_json([[prompt.text, prompt.ids] for prompt in train])[:16],
+        batch_rows=per_step,
+    )
+
+
+def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
+    """Prompts to train on and held-out ones, chosen by a hash of what they ask."""
+    section = job.section
+    bad = BadRows(section.on_bad_row, f"finetune.{job.name}.on_bad_row")
+    splits: tuple[list[Prompt], list[Prompt]] = ([], [])
+    too_long, seen = 0, set()
+    for source in section.sources:
+        for row, where in read_rows(source, on_bad_row=bad, seed=job.config.seed):
+            try:
+                messages = _question(row, where)
+            except DataError as err:
+                bad(where, err.message.removeprefix(f"{where}: "))
+                continue
+            ids = job.tokenizer.encode_chat(messages, add_generation_prompt=True)
+            if len(ids) + section.answer_tokens > job.length:
+                too_long += 1
+                continue
+            digest = sha256_json(messages)
+            if digest not in seen:
+                seen.add(digest)
+                held_out = int(digest[:12], 16) / 16**12 < section.val_fraction
+                splits[held_out].append(Prompt(messages[-1]["content"], ids, row))
+    if too_long:
+        job.report(
+            Caution(
+                f"{too_long:,} prompts leave less than {section.answer_tokens} of "
+                f"{job.length} tokens for an answer and were dropped"
+            )
+        )
+    if not splits[0]:
+        raise DataError(
+            f"finetune.{job.name}: no prompts to answer ({too_long} too long, "
+            f"{len(splits[1])} held out)",
+            "give more rows, or lower answer_tokens or val_fraction",
+        )
+    return splits
+
+
+def _question(row: Mapping[str, Any], where: str) -> list[dict[str, str]]:
+    """The messages up to the one that is to be answered."""
+    prompt = row.get("prompt")
+    if isinstance(prompt, str) and prompt.strip():
+        return [{"role": "user", "content": prompt}]
+    messages = [dict(message) for message in to_messages(row, where)]
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    if not messages:
+        raise DataError(f"{where}: there is no question in this row")
+    return messages
+
+
+def _sequences(pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Ints, Ints]:
+    """Ids and targets [B, T] of prompts with their answers; the answers alone are targets."""
+    longest = max(len(prompt) + len(answer) - 1 for prompt, answer in pairs)
+    shape = (len(pairs), -(-longest // ROUND_TO) * ROUND_TO)
+    ids = np.zeros(shape, np.int64)
+    targets = np.full(shape, IGNORE, np.int64)
+    for number, (prompt, answer) in enumerate(pairs):
+        whole = [*prompt, *answer]
+        ids[number, : len(whole) - 1] = whole[:-1]
+        targets[number, len(prompt) - 1 : len(whole) - 1] = answer
+    return ids, targets

@@ -1,0 +1,98 @@
+"""Answers of the model that is being trained, from the inference engine.
+
+Sampled at temperature 1 from the whole distribution, so that they are the policy's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lilllm.config.schema import FinetuneConfig, GenerateConfig
+from lilllm.errors import CheckpointError
+from lilllm.inference import Engine, Request
+from lilllm.model.transformer import Transformer
+from lilllm.tokenizer import StreamDecoder, Tokenizer
+
+STREAMS = 64  # answers that are decoded together
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer.
+
+    ids: its tokens, with the one that ended it where it was complete. text: without it.
+    """
+
+    ids: list[int]
+    text: str
+    complete: bool
+
+
+class Rollouts:
+    """Called with prompts and a key for each, gives each prompt's group of answers.
+
+    Args:
+        model: whose weights are read anew at every call.
+        tokenizer: its chat template decides which token ends an answer.
+        section: group size and most tokens of an answer.
+        seed: of the run.
+
+    Raises:
+        CheckpointError: the chat template ends an answer with no token of its own.
+    """
+
+    def __init__(
+        self, model: Transformer, tokenizer: Tokenizer, section: FinetuneConfig, seed: int
+    ) -> None:
+        self.model, self.tokenizer, self.seed = model, tokenizer, seed
+        self.group = section.group_size
+        self.options = GenerateConfig(
+            max_new_tokens=section.answer_tokens, temperature=1.0, top_p=1.0
+        )
+        self.end_id = _end_of_answer(tokenizer)
+
+    def __call__(self, prompts: Sequence[list[int]], keys: Sequence[int]) -> list[list[Answer]]:
+        """Answer every prompt `group` times."""
+        engine = Engine(
+            self.model,
+            stop_ids=[self.end_id],
+            new_decoder=lambda: StreamDecoder(self.tokenizer),
+            max_streams=STREAMS,
+        )
+        place: dict[int, int] = {}  # of each request, its prompt
+        for number, (ids, key) in enumerate(zip(prompts, keys, strict=True)):
+            seed = hash((self.seed, key)) & (2**63 - 1)
+            for sample in range(self.group):
+                request = Request(ids, self.options, seed, sample)
+                place[engine.submit(request)] = number
+        ids_of: dict[int, list[int]] = {number: [] for number in place}
+        text_of: dict[int, list[str]] = {number: [] for number in place}
+        complete: dict[int, bool] = {}
+        device = self.model.output_weight.device.type
+        with torch.autocast(device, enabled=False):  # validation runs within one
+            while engine.busy:
+                for delta in engine.step():
+                    ids_of[delta.request] += delta.token_ids
+                    text_of[delta.request].append(delta.text)
+                    if delta.finish_reason is not None:
+                        complete[delta.request] = delta.finish_reason == "stop"
+        groups: list[list[Answer]] = [[] for _ in prompts]
+        for name, number in place.items():  # in the order of their samples
+            ids = ids_of[name] + [self.end_id] * complete[name]
+            groups[number].append(Answer(ids, "".join(text_of[name]), complete[name]))
+        return groups
+
+
+def _end_of_answer(tokenizer: Tokenizer) -> int:
+    ids, mask = tokenizer.encode_conversation(
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
+    )
+    learnt = [id for id, target in zip(ids, mask, strict=True) if target]
+    if not learnt or learnt[-1] not in tokenizer.stop_ids:
+        raise CheckpointError(
+            "the chat template does not end an answer with a token that ends a text, so answers "
+            "would never be complete",
+            "take a base that was finetuned as a chat model",
+        )
+    return learnt[-1]
