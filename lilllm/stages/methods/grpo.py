@@ -18,13 +18,14 @@ import torch
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import IGNORE, Ints
-from lilllm.data.conversations import to_messages
+from lilllm.data.conversations import Message, prompt_messages, to_messages
 from lilllm.data.journal import Journal
 from lilllm.data.rewards import make_reward, score
 from lilllm.errors import ConfigError, DataError
 from lilllm.events import Caution, silent
 from lilllm.files import sha256_json
 from lilllm.model.checkpoint import load_model
+from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.methods.job import Job, Plan
 from lilllm.stages.methods.rollouts import Answer, Rollouts
 from lilllm.training.objectives.grpo import group_advantages, grpo_loss, token_logprobs
@@ -166,6 +167,7 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
     section = job.section
     bad = BadRows(section.on_bad_row, f"finetune.{job.name}.on_bad_row")
     splits: tuple[list[Prompt], list[Prompt]] = ([], [])
+    encoder = RowEncoder.of(job.tokenizer, section)
     too_long, seen = 0, set()
     for source in section.sources:
         for row, where in read_rows(source, on_bad_row=bad, seed=job.config.seed):
@@ -174,7 +176,7 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
             except DataError as err:
                 bad(where, err.message.removeprefix(f"{where}: "))
                 continue
-            ids = job.tokenizer.encode_chat(messages, add_generation_prompt=True)
+            ids = encoder.encode_prompt(messages)
             if len(ids) + section.answer_tokens > job.length:
                 too_long += 1
                 continue
@@ -199,14 +201,13 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
     return splits
 
 
-def _question(row: Mapping[str, Any], where: str) -> list[dict[str, str]]:
+def _question(row: Mapping[str, Any], where: str) -> list[Message]:
     """The messages up to the one that is to be answered."""
-    prompt = row.get("prompt")
-    if isinstance(prompt, str) and prompt.strip():
-        return [{"role": "user", "content": prompt}]
-    messages = [dict(message) for message in to_messages(row, where)]
+    messages = prompt_messages(row, where) or to_messages(row, where)
+    if isinstance(messages, str):
+        raise DataError(f"{where}: a text asks nothing that could be answered")
     while messages and messages[-1]["role"] == "assistant":
-        messages.pop()
+        messages = messages[:-1]
     if not messages:
         raise DataError(f"{where}: there is no question in this row")
     return messages

@@ -50,7 +50,8 @@ class Rollouts:
         self.options = GenerateConfig(
             max_new_tokens=section.answer_tokens, temperature=1.0, top_p=1.0
         )
-        self.end_id = _end_of_answer(tokenizer)
+        plain = section.format == "plain"
+        self.end_id = tokenizer.end_id if plain else _end_of_answer(tokenizer)
 
     def __call__(self, prompts: Sequence[list[int]], keys: Sequence[int]) -> list[list[Answer]]:
         """Answer every prompt `group` times."""
