@@ -30,6 +30,7 @@ class Chat:
         seed: of the first answer; each further one has the next.
         system: a system message that is always kept; empty for none.
         turns: what was said, oldest first.
+        forgotten: turns at the beginning that no longer fit into the context.
     """
 
     loaded: Loaded
@@ -38,6 +39,7 @@ class Chat:
     seed: int = 0
     system: str = ""
     turns: list[Message] = field(default_factory=list)
+    forgotten: int = 0
     _engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,15 +53,17 @@ class Chat:
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation with its system message."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return system + self.turns
+        """The conversation with its system message, and with what is forgotten."""
+        return self._with_system(self.turns)
 
     def greet(self) -> None:
         """Say what kind of model this is."""
         if not self.answers:
             self.report(
-                Note("this base model was not trained to chat: it continues the text you write")
+                Note(
+                    "this base model was not trained to chat: it continues each text you write, "
+                    "and remembers none"
+                )
             )
 
     def say(self, text: str, on_text: Callable[[str], None] | None = None) -> Sample:
@@ -92,9 +96,19 @@ class Chat:
             self.seed += 1
         return made.samples[0]
 
+    def undo(self) -> str | None:
+        """Take back the last message and its answer; what the message was, None without one."""
+        if not self.turns:
+            return None
+        said = self.turns[-2]["content"]
+        del self.turns[-2:]
+        self.forgotten = min(self.forgotten, len(self.turns))
+        return said
+
     def reset(self) -> None:
         """Forget what was said; the system message stays."""
         self.turns.clear()
+        self.forgotten = 0
 
     def save(self, path: Path) -> None:
         """Write the conversation as a row for finetuning: `{"messages": [...]}`.
@@ -110,18 +124,20 @@ class Chat:
         if not self.answers:
             return self._fitting(self.loaded.prompt_ids(self.turns[-1]["content"]), context)
         most = context - min(self.options.max_new_tokens, context // ANSWER_SHARE)
-        dropped = 0
+        before = self.forgotten
         while True:
-            ids = self.loaded.tokenizer.encode_chat(self.messages, add_generation_prompt=True)
-            if len(ids) <= most or len(self.turns) == 1:
+            seen = self._with_system(self.turns[self.forgotten :])
+            ids = self.loaded.tokenizer.encode_chat(seen, add_generation_prompt=True)
+            if len(ids) <= most or self.forgotten == len(self.turns) - 1:
                 break
-            self.turns = self.turns[2:]  # a question and its answer
-            dropped += 2
-        if dropped:
-            self.report(
-                Caution(f"the context is full: the oldest {dropped} messages are forgotten")
-            )
+            self.forgotten += 2  # a question and its answer
+        if self.forgotten > before:
+            number = self.forgotten - before
+            self.report(Caution(f"the context is full: the oldest {number} messages are forgotten"))
         return self._fitting(ids, context)
+
+    def _with_system(self, turns: list[Message]) -> list[Message]:
+        return [{"role": "system", "content": self.system}, *turns] if self.system else turns
 
     def _fitting(self, ids: list[int], context: int) -> list[int]:
         if len(ids) > context:

@@ -1,7 +1,12 @@
-"""`lilllm chat` fed from a pipe."""
+"""`lilllm chat` fed from a pipe, and at a terminal."""
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,7 +56,7 @@ def test_reset_forgets() -> None:
 
 def test_a_base_model_continues_text_and_says_so() -> None:
     result = run("chat", BASE, typed="The cat\n")
-    assert "continues the text" in result.stderr and result.stdout.strip()
+    assert "continues each text" in result.stderr and result.stdout.strip()
 
 
 def test_mistakes_have_their_exit_codes() -> None:
@@ -68,3 +73,57 @@ def test_a_template_that_refuses_a_message_does_not_keep_it() -> None:
     result = run_json("chat", "foreign", typed="bad\nhello\n")
     assert [message["content"] for message in result["messages"]][:1] == ["hello"]
     assert "refused" in run("chat", "foreign", typed="bad\n").stderr
+
+
+def test_an_answer_can_be_had_again_and_a_message_changed_or_taken_back() -> None:
+    typed = "\n".join(["hi", "/retry", "/edit hello", "bye", "/undo", "/undo", "/undo", "/retry"])
+    result = run("chat", "--temperature", 2, "--json", typed=typed)
+    assert json.loads(result.stdout)["messages"] == []
+    assert "taken back: bye" in result.stderr and "taken back: hello" in result.stderr
+    assert result.stderr.count("nothing was said yet") == 2
+    kept = run_json("chat", "--temperature", 2, typed="hi\n/retry\n/edit hello\n/edit\n")
+    assert [message["role"] for message in kept["messages"]] == ["user", "assistant"]
+    assert kept["messages"][0]["content"] == "hello"
+    answers = run("chat", "--temperature", 2, typed="hi\n/retry\n").stdout
+    once = run("chat", "--temperature", 2, typed="hi\n").stdout
+    assert answers.startswith(once) and answers[len(once) :] != once
+
+
+def test_what_no_longer_fits_is_forgotten_but_saved() -> None:
+    typed = "".join(f"The cat sat on stone number {number}\n" for number in range(6))
+    result = run("chat", "--max-new-tokens", 8, typed=typed + "/undo\n/save all.json\n")
+    assert "the oldest 2 messages are forgotten" in result.stderr
+    assert len(json.loads(Path("all.json").read_text())["messages"]) == 10
+
+
+def test_a_base_model_can_be_asked_again() -> None:
+    result = run("chat", BASE, "--temperature", 2, typed="The cat\n/retry\n")
+    first, second = result.stdout.splitlines()[:1], result.stdout.splitlines()[1:]
+    assert first and second and first != second
+
+
+def test_at_a_terminal_the_last_message_can_be_edited_in_place() -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "lilllm", "chat", str(CHAT), "--max-new-tokens", "2"]
+    talk = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    seen = ""
+    for wait_for, typed in (
+        ("> ", "hello"),
+        ("> ", "/edit"),
+        ("> hello", " you"),
+        ("> ", "/save x"),
+    ):
+        end = time.monotonic() + 60
+        while wait_for not in seen:
+            assert time.monotonic() < end, seen
+            seen += os.read(master, 4096).decode()
+        seen = ""
+        os.write(master, typed.encode() + b"\n")
+    while "saved in x" not in seen:
+        seen += os.read(master, 4096).decode()
+    os.write(master, b"/exit\n")
+    assert talk.wait(30) == 0
+    os.close(master)
+    messages = json.loads(Path("x").read_text())["messages"]
+    assert [message["content"] for message in messages][::2] == ["hello you"]
