@@ -35,14 +35,19 @@ def letters(seed: int, sample: int, count: int) -> str:
 class FakeEngine:
     """Answers with letters that depend on seed and sample alone, one per step.
 
-    pace: seconds of a step. failing: raised by the next step. seen: every request that came.
+    pace: seconds of a step. open: steps wait while it is not set. failing: raised by the next
+    step. seen: every request that came.
     """
 
     pace: float = 0.0
+    open: threading.Event = field(default_factory=threading.Event)
     failing: Exception | None = None
     seen: list[Request] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     running: dict[int, tuple[Request, random.Random, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
     @property
     def busy(self) -> bool:
@@ -60,6 +65,7 @@ class FakeEngine:
 
     def step(self) -> list[Delta]:
         time.sleep(self.pace)
+        self.open.wait(60)
         if self.failing is not None:
             failing, self.failing = self.failing, None
             raise failing

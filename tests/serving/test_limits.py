@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import threading
 import time
 
 import openai
@@ -40,13 +41,15 @@ def get(up: Running, path: str, **headers: str) -> http.client.HTTPResponse:
 
 
 def test_a_full_queue_answers_429_and_says_when_to_come_back() -> None:
-    with running(FakeEngine(pace=0.02), max_running=1, max_queue=1) as up:
+    engine = FakeEngine()
+    engine.open.clear()
+    with running(engine, max_running=1, max_queue=1) as up:
         clients = [start(up, max_tokens=50) for _ in range(2)]
-        up.until(lambda: up.service.worker.open == 2)
-        assert (up.service.worker.running, up.service.waiting) == (1, 1)
+        up.until(lambda: (up.service.worker.running, up.service.waiting) == (1, 1))
         status, answer, headers = ask(up)
         assert status == 429 and answer["error"]["code"] == "queue_full"
         assert 1 <= int(headers["Retry-After"]) <= 60
+        threading.Timer(0.5, engine.open.set).start()
         patient = openai.OpenAI(base_url=f"{up.url}/v1", api_key="none", max_retries=5)
         made = patient.completions.create(model="tiny", **BODY)
         assert made.choices[0].text == letters(1, 0, 5)
@@ -60,7 +63,7 @@ def test_a_client_that_goes_away_frees_its_slot(stream: bool) -> None:
     with running(engine, max_running=1) as up:
         client = start(up, max_tokens=10_000, stream=stream)
         waiting = start(up, max_tokens=10_000, stream=stream)
-        up.until(lambda: up.service.worker.open == 2 and engine.running)
+        up.until(lambda: (up.service.worker.running, up.service.waiting) == (1, 1))
         waiting.close()
         up.until(lambda: up.service.worker.open == 1)
         client.close()
