@@ -294,12 +294,39 @@ class RewardConfig(Section):
         return self
 
 
+class LoraConfig(Section):
+    """Low-rank updates beside frozen matrices (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: Size = 16
+    """Rank of each update."""
+    alpha: PositiveFloat = 32.0
+    """An update is scaled by alpha / rank."""
+    dropout: OpenFraction = 0.0
+    """Dropout on what goes into the updates, in training only."""
+    targets: tuple[str, ...] = ()
+    """Names of the matrices that get one, as `q_proj`; empty: all matrices of the blocks."""
+
+
+class DpoConfig(Section):
+    """Learning from preferences (Rafailov et al. 2023, arXiv:2305.18290)."""
+
+    beta: PositiveFloat = 0.1
+    """How closely the model stays with its base: the larger, the closer."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of the pairs whose verdict is taken to be wrong."""
+
+
 class FinetuneConfig(OptimizationConfig):
     """One step of finetuning, named by its key under `finetune`."""
 
-    method: Literal["sft", "distill", "grpo"] = "sft"
-    """sft: supervised finetuning, loss on the assistant's tokens only; distill: the same, and the
-    distribution of a teacher; grpo: reinforcement learning with rewards that can be checked."""
+    method: Literal["sft", "classify", "dpo", "distill", "grpo"] = "sft"
+    """sft: supervised finetuning, loss on the assistant's tokens only; classify: a head that tells
+    the labels of texts apart; dpo: pairs of a better and a worse answer; distill: sft, and
+    the distribution of a teacher; grpo: reinforcement learning with rewards that can be checked."""
+    lora: LoraConfig | None = None
+    """Train low-rank updates instead of the weights; `{}` takes the defaults."""
+    dpo: DpoConfig = DpoConfig()
+    """Options of `method: dpo`."""
     base: str = "auto"
     """Checkpoint to start from: a folder, or auto for the step before (the first: pretraining)."""
     sources: tuple[SourceConfig, ...] = ()

@@ -48,6 +48,7 @@ def save_model(
     pad_id: int | None,
     generation: Mapping[str, Any],
     weights: Mapping[str, Tensor] | None = None,
+    labels: Sequence[str] = (),
 ) -> None:
     """Write `model.safetensors`, `config.json` and `generation_config.json` into a folder.
 
@@ -58,6 +59,7 @@ def save_model(
         eos_ids: tokens that end generation.
         pad_id: the padding token, if there is one.
         generation: sampling defaults, named as in the config's `generate` section.
+        labels: names of the classes, of a model with a classification head.
         weights: the model's state dict where its parameters are elsewhere (gathered shards).
 
     Raises:
@@ -75,7 +77,8 @@ def save_model(
         raise write_error(path, OSError(errno.EIO, str(err))) from err
     specials = bos_id, list(eos_ids), pad_id
     write_json(
-        folder / "config.json", hugging_face.config_from_shape(model.shape, dtype, *specials)
+        folder / "config.json",
+        hugging_face.config_from_shape(model.shape, dtype, *specials, labels),
     )
     write_json(
         folder / "generation_config.json", hugging_face.generation_to_json(generation, *specials)
@@ -142,6 +145,15 @@ def load_shape(folder: Path) -> Shape:
         CheckpointError: it is missing, damaged or of a model that is not supported.
     """
     return hugging_face.shape_from_config(_read_config(folder), folder / "config.json")
+
+
+def load_labels(folder: Path) -> tuple[str, ...]:
+    """The names of the classes that a folder's model tells apart; none for a language model.
+
+    Raises:
+        CheckpointError: its `config.json` is missing or damaged.
+    """
+    return hugging_face.labels_from_config(_read_config(folder), folder / "config.json")
 
 
 def load_generation(folder: Path) -> dict[str, Any]:

@@ -15,21 +15,28 @@ OWN_CLASS = "LilllmForCausalLM"
 """What no published class can express is saved under this name; only lilllm loads it."""
 MODEL_TYPES = {"LlamaForCausalLM": "llama", "Qwen3ForCausalLM": "qwen3", OWN_CLASS: "lilllm"}
 DEFAULT_CONTEXT = {"LlamaForCausalLM": 2048, "Qwen3ForCausalLM": 32_768, OWN_CLASS: 2048}
+GENERATES, CLASSIFIES = "ForCausalLM", "ForSequenceClassification"
+"""How names of classes end: with an output matrix, or with a classification head instead."""
 LARGEST_CONTEXT = 1 << 20  # positions; more would only be a damaged file
 HINT = "lilllm reads Llama and Qwen3 models with plain rotary positions"
 
 
 def config_from_shape(
-    shape: Shape, dtype: str, bos_id: int, eos_ids: Sequence[int], pad_id: int | None
+    shape: Shape,
+    dtype: str,
+    bos_id: int,
+    eos_ids: Sequence[int],
+    pad_id: int | None,
+    labels: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The `config.json` of a model.
+    """The `config.json` of a model; `labels` are the names of a classifier's classes.
 
     Transformers 5 reads `rope_parameters` and `dtype`, transformers 4 and vLLM `rope_theta` and
     `torch_dtype`: both are written.
     """
     architecture = class_of(shape)
     config: dict[str, Any] = {
-        "architectures": [architecture],
+        "architectures": [architecture.replace(GENERATES, CLASSIFIES) if labels else architecture],
         "model_type": MODEL_TYPES[architecture],
         "vocab_size": shape.vocab_size,
         "hidden_size": shape.d_model,
@@ -55,6 +62,11 @@ def config_from_shape(
         "dtype": dtype,
         "torch_dtype": dtype,
     }
+    if labels:
+        config |= {
+            "id2label": {str(number): label for number, label in enumerate(labels)},
+            "label2id": {label: number for number, label in enumerate(labels)},
+        }
     if architecture == OWN_CLASS:
         config |= {"qk_norm": shape.qk_norm, "logit_softcap": shape.logit_softcap}
     elif architecture == "Qwen3ForCausalLM":
@@ -108,6 +120,7 @@ def shape_from_config(config: Any, path: Path) -> Shape:
         activation=config.get("hidden_act", "silu"),
         logit_softcap=_number(config, "logit_softcap", path, 1.0) if own else 0.0,
         head_dim=_size(config, "head_dim", path, head_dim),
+        n_labels=len(labels_from_config(config, path)),
     )
     if shape.n_heads % shape.n_kv_heads:
         raise CheckpointError(
@@ -121,6 +134,21 @@ def shape_from_config(config: Any, path: Path) -> Shape:
             f"{path}: max_position_embeddings={shape.max_seq_len} is above {LARGEST_CONTEXT}"
         )
     return shape
+
+
+def labels_from_config(config: Any, path: Path) -> tuple[str, ...]:
+    """The names of a classifier's classes, in order; none for a language model.
+
+    Raises:
+        CheckpointError: the model is a classifier, but its classes are not numbered from 0.
+    """
+    if not any(name.endswith(CLASSIFIES) for name in config.get("architectures") or ()):
+        return ()
+    names = config.get("id2label")
+    numbers = [str(number) for number in range(len(names))] if isinstance(names, dict) else []
+    if not numbers or sorted(names) != sorted(numbers):
+        raise CheckpointError(f"{path}: id2label={names!r} does not name classes from 0")
+    return tuple(str(names[number]) for number in numbers)
 
 
 def generation_to_json(
@@ -189,7 +217,9 @@ def _one_or_list(ids: Sequence[int]) -> int | list[int]:
 
 
 def _architecture(config: dict[str, Any], path: Path) -> str:
-    names = config.get("architectures")
+    names = [
+        name.replace(CLASSIFIES, GENERATES) for name in config.get("architectures") or () if name
+    ]
     if not names:  # a config without it is told by its model type
         names = [key for key, kind in MODEL_TYPES.items() if kind == config.get("model_type")]
     if not (isinstance(names, list) and len(names) == 1 and names[0] in MODEL_TYPES):

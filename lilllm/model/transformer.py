@@ -8,7 +8,7 @@ G key/value heads, K head width, F feed-forward width, V vocabulary.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -22,7 +22,10 @@ from lilllm.model.compiled import compiled
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a transformer; `model:` of the config with the vocabulary resolved."""
+    """The sizes of a transformer; `model:` of the config with the vocabulary resolved.
+
+    `n_labels`: classes of a head that reads a text's last token; 0: a language model alone.
+    """
 
     vocab_size: int
     d_model: int
@@ -40,6 +43,7 @@ class Shape:
     logit_softcap: float = 0.0
     dropout: float = 0.0
     head_dim: int = 0
+    n_labels: int = 0
 
     def __post_init__(self) -> None:
         """`head_dim` is d_model / n_heads unless a foreign checkpoint says otherwise."""
@@ -201,7 +205,12 @@ class Transformer(nn.Module):
         self.recompute = False
         self.model = Decoder(shape)
         self.lm_head = (
-            None if shape.tie_embeddings else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+            None
+            if shape.tie_embeddings or shape.n_labels
+            else nn.Linear(shape.d_model, shape.vocab_size, bias=False)
+        )
+        self.score = (
+            nn.Linear(shape.d_model, shape.n_labels, bias=False) if shape.n_labels else None
         )
         cos, sin = rotary_tables(shape.max_seq_len, shape.head_dim, shape.rope_theta)
         self.register_buffer("cos", cos, persistent=False)
@@ -252,6 +261,34 @@ class Transformer(nn.Module):
         scores = F.linear(hidden, self.output_weight)
         cap = self.shape.logit_softcap
         return cap * torch.tanh(scores / cap) if cap else scores
+
+    def classify(self, ids: Tensor, last: Tensor) -> Tensor:
+        """Scores of the classes of whole texts.
+
+        Args:
+            ids: token ids [B, T], filled up on the right.
+            last: the position of each text's last token [B].
+
+        Returns:
+            scores [B, classes].
+
+        Raises:
+            ValueError: the model has no classification head.
+        """
+        if self.score is None:
+            raise ValueError("a language model without a classification head")
+        rows = torch.arange(len(ids), device=ids.device)
+        return self.score(self.hidden(ids)[rows, last])  # type: ignore[no-any-return]
+
+    def add_head(self, n_labels: int, seed: int) -> None:
+        """Give a language model a fresh classification head in place of its own output matrix."""
+        generator = torch.Generator().manual_seed(seed)
+        self.shape = replace(self.shape, n_labels=n_labels)
+        self.score = nn.Linear(self.shape.d_model, n_labels, bias=False)
+        with torch.no_grad():
+            self.score.weight.normal_(0.0, 0.02, generator=generator)
+        self.score.to(self.output_weight.device)
+        self.lm_head = None
 
     def compile_pieces(self) -> None:
         """Compile what a training step repeats, when it first runs; evaluation stays as it is."""

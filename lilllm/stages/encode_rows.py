@@ -58,6 +58,11 @@ class RowEncoder:
         answer = [*self.tokenizer.encode(row[1]["content"]), self.tokenizer.end_id]
         return asked + answer, [0] * len(asked) + [1] * len(answer)
 
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a text that is read as a whole, put into `prompt`; no end follows it."""
+        begin = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+        return [*begin, *self.tokenizer.encode(self.prompt.replace("{prompt}", text))]
+
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids after which the assistant answers; the beginning of `encode`'s."""
         worded = self.word(messages)

@@ -4,15 +4,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from lilllm.config import Config, layout
-from lilllm.config.schema import FinetuneConfig
+from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report, short_count
 from lilllm.files import manifest_problem
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
-from lilllm.model.transformer import flops_per_token
-from lilllm.stages.methods import distill, grpo, sft
+from lilllm.model.lora import (
+    Lora,
+    add_lora,
+    linear_names,
+    load_adapter,
+    merge,
+    save_adapter,
+    training_bytes,
+)
+from lilllm.model.transformer import Transformer, flops_per_token
+from lilllm.stages.methods import classify, distill, dpo, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.training_stage import (
@@ -27,13 +39,16 @@ from lilllm.training.distributed import join
 from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.run import Hooks, Run
-from lilllm.training.state import newest_valid, step_name
+from lilllm.training.state import Counters, newest_valid, step_name
 from lilllm.training.validation import held_out_means
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One finetuned checkpoint and its measures, `val_loss` among them when rows are held out."""
+    """One finetuned checkpoint and its measures, `val_loss` among them when rows are held out.
+
+    training_bytes: of weights, gradients and optimizer state.
+    """
 
     checkpoint: Path
     method: str
@@ -43,13 +58,20 @@ class StepResult:
     tokens_per_s: float | None
     mfu: float | None
     peak_memory_bytes: int
+    training_bytes: int
+    trained_parameters: int
     measures: Measures
 
+
+ADAPTER_FOLDER = "adapter"
+"""Of a checkpoint that was trained with LoRA: its adapter, in the layout of `peft`."""
 
 METHODS: dict[str, Callable[[Job], Plan]] = {
     "sft": sft.plan,
     "distill": distill.plan,
     "grpo": grpo.plan,
+    "classify": classify.plan,
+    "dpo": dpo.plan,
 }
 """What `finetune.NAME.method` may be; the schema lists the same names."""
 
@@ -88,11 +110,18 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     )
     dropout = config.model.dropout if section.dropout is None else section.dropout
     model = load_model(base, device=machine.device, dropout=dropout)
+    if model.shape.n_labels and section.method != "classify":
+        raise CheckpointError(
+            f"{base}: a classifier, which writes no text to train further",
+            f"name a language model with finetune.{name}.base",
+        )
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
     job = Job(
         *(config, name, section, folder, base, model, tokenizer, machine, world, length, report)
     )
     plan = METHODS[section.method](job)
+    if section.lora is not None:
+        _add_lora(job, section.lora)
     training = _prepare(job, plan, resume_from)
     _describe(job, plan, training)
     train(training, resume_from)
@@ -106,6 +135,8 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         tokens_per_s=training.tokens_per_s or None,
         mfu=training.mfu or None,
         peak_memory_bytes=peak_memory_bytes(machine.device),
+        training_bytes=training_bytes(model, training.optimizers),
+        trained_parameters=trained_parameters(model),
         measures=training.measures | world.first(plan.measure),
     )
 
@@ -123,7 +154,10 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
     }
     if resume_from is not None:
         check_provenance(resume_from, provenance)
-        load_weights(resume_from, model)
+        if section.lora is None:
+            load_weights(resume_from, model)
+        else:
+            load_adapter(resume_from / ADAPTER_FOLDER, model)
     sequences = plan.batch_rows or section.batch_tokens // plan.windows.length
     steps = step_count(section, len(plan.windows), sequences)
     length = plan.windows.length
@@ -139,27 +173,65 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
         seed=config.seed,
         machine=machine,
         hooks=Hooks(
-            write_weights=lambda partial, counters, weights: write_weights(
-                partial, model, weights, job.tokenizer, config, provenance, counters
-            ),
+            write_weights=lambda *given: _write(job, plan, provenance, *given),
             trackers=trackers_of(config, job.folder, job.name),
             validate=lambda poll: _validate(job, plan, poll),
         ),
         report=job.report,
         world=world,
         batch_rows=plan.batch_rows,
-        compiled=world.first(lambda: wants_compile(section, machine.device, flops, job.report)),
+        compiled=(section.compile is True or plan.batch_rows is None)  # shapes that repeat
+        and world.first(lambda: wants_compile(section, machine.device, flops, job.report)),
     )
+
+
+def _add_lora(job: Job, section: LoraConfig) -> None:
+    """Freeze the model and put an adapter beside its matrices.
+
+    Raises:
+        ConfigError: the config names matrices that the model does not have.
+    """
+    try:
+        add_lora(job.model, _sizes(job, section), job.config.seed)
+    except ValueError as err:
+        raise ConfigError(f"finetune.{job.name}.lora.targets: {err}") from err
+
+
+def _sizes(job: Job, section: LoraConfig) -> Lora:
+    targets = section.targets or linear_names(job.model)
+    return Lora(section.rank, section.alpha, section.dropout, targets)
+
+
+def _write(
+    job: Job,
+    plan: Plan,
+    provenance: dict[str, Any],
+    folder: Path,
+    counters: Counters,
+    weights: dict[str, Tensor],
+) -> None:
+    """Fill a checkpoint folder: a whole model, and beside it the adapter that is in it, if any."""
+    if job.section.lora is not None:
+        lora, adapter = _sizes(job, job.section.lora), folder / ADAPTER_FOLDER
+        save_adapter(adapter, lora, weights, str(job.base.resolve()), bool(plan.labels))
+        weights = merge(job.model, weights)
+    write_weights(
+        folder, job.model, weights, job.tokenizer, job.config, provenance, counters, plan.labels
+    )
+
+
+def trained_parameters(model: Transformer) -> int:
+    """How many parameters are not frozen."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _describe(job: Job, plan: Plan, training: Run) -> None:
     samples = f"{len(plan.windows):,} samples of {plan.windows.length} tokens"
-    trained = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
     job.report(
         Note(
             f"{job.section.method} from {job.base}: {plan.rows:,} rows in {samples} "
             f"({plan.held_out_rows:,} rows held out), {training.steps:,} steps, "
-            f"{short_count(trained)} parameters trained"
+            f"{short_count(trained_parameters(job.model))} parameters trained"
         )
     )
 

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,7 @@ def write_weights(
     config: Config,
     provenance: dict[str, Any],
     counters: Counters,
+    labels: Sequence[str] = (),
 ) -> None:
     """Fill a checkpoint folder: model, tokenizer, generation defaults and `lilllm.yaml`."""
     save_model(
@@ -219,6 +220,7 @@ def write_weights(
         pad_id=tokenizer.pad_id,
         generation=config.generate.model_dump(mode="json"),
         weights=weights,
+        labels=labels,
     )
     tokenizer.save(folder)
     record = {

@@ -136,8 +136,8 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
     run.model.train()
     for micro, start in enumerate(starts):
         batch = run.windows.read(own_rows[start : start + config.micro_batch_size])
-        if run.model.shape.dropout:  # keyed, so that no generator state has to be saved
-            torch.manual_seed(hash((run.seed, step, micro, world.rank)) & (2**63 - 1))
+        # draws are keyed, so that no generator state has to be saved
+        torch.manual_seed(hash((run.seed, step, micro, world.rank)) & (2**63 - 1))
         with parallel.accumulate(last=start == starts[-1]):
             with run.machine.autocast():
                 loss: Loss = parallel.loss(*move(batch, run.machine.device))

@@ -1,0 +1,124 @@
+"""Preferences: pairs of answers, and what the base model thinks of them, computed once."""
+
+import json
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lilllm.data import BadRows
+from lilllm.data.preferences import Preference, to_preference
+from lilllm.data.tables import AnswerPairs, Encoded
+from lilllm.errors import DataError
+from lilllm.events import Caution, Note, Progress
+from lilllm.files import manifest_problem, new_folder, remove, sha256_json
+from lilllm.model.checkpoint import weights_hash
+from lilllm.stages.encode_rows import RowEncoder
+from lilllm.stages.methods.job import Job, Plan
+from lilllm.stages.methods.rows import is_held_out, read_good_rows
+from lilllm.training.objectives.loss import move
+from lilllm.training.objectives.preferences import answer_log_probabilities, dpo_loss
+
+FORMAT = 1  # raise it when the reference's figures would differ
+
+
+def plan(job: Job) -> Plan:
+    """Tokenize pairs, split by what is asked, and score them with the base model.
+
+    Raises:
+        DataError: a row cannot be read, its two sides are equal, or nothing is left.
+    """
+    pairs = _read(job)
+    train, held_out = (
+        _table([pair for pair in pairs if pair[2] == held], job.tokenizer.end_id)
+        for held in (False, True)
+    )
+    if train is None:
+        raise DataError(
+            f"finetune.{job.name}: no pairs to train on ({len(pairs)} held out)",
+            "look at its sources with `lilllm data inspect --rows`",
+        )
+    data_hash = sha256_json([FORMAT, pairs, weights_hash(job.base)])[:16]
+    _add_reference(job, data_hash, {"train": train, "val": held_out})
+    options = job.section.dpo
+    return Plan(
+        objective=dpo_loss(options.beta, options.label_smoothing),
+        windows=train,
+        held_out=held_out,
+        rows=len(train),
+        held_out_rows=len(held_out or ()),
+        data_hash=data_hash,
+        batch_rows=job.section.batch_rows or job.section.micro_batch_size,
+    )
+
+
+def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
+    """Ids and masks of both sides, and whether the pair is held out."""
+    section, encoder = job.section, RowEncoder.of(job.tokenizer, job.section)
+    bad = BadRows(section.on_bad_row, f"finetune.{job.name}.on_bad_row")
+    pairs: list[tuple[Encoded, Encoded, bool]] = []
+    too_long = 0
+    for row, where in read_good_rows(section, job.config.seed, bad, check=to_preference):
+        pair = to_preference(row, where)
+        chosen, rejected = (encoder.encode(side) for side in _sides(pair))
+        if max(len(chosen[0]), len(rejected[0])) > job.length:
+            if section.too_long == "refuse":
+                raise DataError(
+                    f"{where}: longer than the context of {job.length} tokens",
+                    f"finetune.{job.name}.too_long=drop counts and drops such pairs",
+                )
+            too_long += 1
+            continue
+        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
+        pairs.append((chosen, rejected, is_held_out(asked, section.val_fraction)))
+    if bad.skipped:
+        job.report(Caution(f"{bad.skipped:,} pairs were left out; first: {bad.first}"))
+    if too_long:
+        job.report(Caution(f"{too_long:,} pairs are longer than {job.length} tokens: dropped"))
+    return pairs
+
+
+def _table(pairs: list[tuple[Encoded, Encoded, bool]], fill_id: int) -> AnswerPairs | None:
+    if not pairs:
+        return None
+    return AnswerPairs([pair[0] for pair in pairs], [pair[1] for pair in pairs], fill_id)
+
+
+def _sides(pair: Preference) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    return pair.prompt + pair.chosen, pair.prompt + pair.rejected
+
+
+def _add_reference(job: Job, data_hash: str, tables: dict[str, AnswerPairs | None]) -> None:
+    """Give the tables the base model's log-probabilities, stored beside the checkpoints."""
+    folder = job.folder / f"reference-{data_hash}"
+
+    def compute() -> None:
+        if folder.is_dir() and not manifest_problem(folder):
+            return
+        for old in job.folder.glob("reference-*"):
+            remove(old)
+        with new_folder(folder) as partial:
+            for name, table in tables.items():
+                if table is not None:
+                    np.save(partial / f"{name}.npy", _score(job, table, name))
+        job.report(Note(f"the base model's log-probabilities are kept in {folder}"))
+
+    job.world.first(compute)
+    for name, table in tables.items():
+        if table is not None:
+            table.reference = np.load(folder / f"{name}.npy", allow_pickle=False)
+
+
+def _score(job: Job, table: AnswerPairs, name: str) -> NDArray[np.float32]:
+    job.model.eval()
+    scores = np.zeros((len(table), 2), dtype=np.float32)
+    size = job.section.micro_batch_size
+    with torch.no_grad(), job.machine.autocast():
+        for start in range(0, len(table), size):
+            rows = np.arange(start, min(start + size, len(table)))
+            ids, targets, _ = move(table.read(rows), job.machine.device)
+            assert ids is not None and targets is not None
+            found = answer_log_probabilities(job.model, ids.flatten(0, 1), targets.flatten(0, 1))
+            scores[rows] = found.view(-1, 2).float().cpu().numpy()
+            job.report(Progress(f"reference ({name})", start, len(table), "pairs"))
+    return scores

@@ -1,0 +1,59 @@
+"""Direct preference optimisation: the better answer gains on the worse one, over a reference."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lilllm.data.batches import IGNORE
+from lilllm.model.transformer import Transformer
+from lilllm.training.objectives.loss import Loss, Objective
+
+
+def dpo_loss(beta: float, label_smoothing: float = 0.0) -> Objective:
+    """-log sigmoid(reward of the better answer - reward of the worse one).
+
+    An answer's reward is beta x (its log-probability - the reference's).
+
+    Args:
+        beta: how far the model may move away from the reference: the smaller, the farther.
+        label_smoothing: share of pairs whose verdict is taken to be wrong.
+
+    Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7; the smoothing is equation 3 of
+    Mitchell 2023, "A note on DPO with noisy preferences".
+    """
+    return partial(_dpo_loss, beta, label_smoothing)
+
+
+def _dpo_loss(
+    beta: float,
+    smoothing: float,
+    model: Transformer,
+    ids: Tensor,
+    targets: Tensor,
+    reference: Tensor,
+) -> Loss:
+    """Ids and targets are [B, 2, T] and the reference [B, 2], better answers first."""
+    log_probabilities = answer_log_probabilities(model, ids.flatten(0, 1), targets.flatten(0, 1))
+    rewards = beta * (log_probabilities.view(-1, 2) - reference)  # [B, 2]
+    margins = rewards[:, 0] - rewards[:, 1]
+    losses = -F.logsigmoid(margins)
+    if smoothing:
+        losses = (1 - smoothing) * losses - smoothing * F.logsigmoid(-margins)
+    measures = {
+        "reward_accuracy": (margins > 0).sum(),
+        "reward_margin": margins.sum(),
+        "chosen_reward": rewards[:, 0].sum(),
+        "rejected_reward": rewards[:, 1].sum(),
+    }
+    return Loss(losses.sum(), torch.tensor(len(margins), device=ids.device), measures)
+
+
+def answer_log_probabilities(model: Transformer, ids: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability in nats of the targets of each row [B], for ids and targets [B, T]."""
+    learnt = targets != IGNORE
+    scores = model.logits(model.hidden(ids)[learnt]).float()  # [targets, V]
+    nats = F.cross_entropy(scores, targets[learnt], reduction="none")
+    rows = learnt.nonzero()[:, 0]
+    return -torch.zeros(len(ids), device=ids.device).index_add(0, rows, nats)

@@ -1,0 +1,187 @@
+"""Finetuning steps of every method, on a tiny base, from rows to checkpoints."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lilllm.config import Config
+from lilllm.errors import CheckpointError, ConfigError, DataError
+from lilllm.events import silent
+from lilllm.model.checkpoint import load_labels, load_model
+from lilllm.stages import finetune
+from lilllm.stages.finetune import StepResult, run_step
+from tests.stages.tiny_run import CONFIG, write_checkpoint
+
+QUICK = {
+    **{"batch_tokens": 128, "micro_batch_size": 2, "lr": 1e-2, "warmup_steps": 0},
+    **{"log_every": 1, "eval_every": 0, "save_every": 100, "compile": False},
+}
+ANSWERS = [{"prompt": f"The cat {n}", "completion": f"sat {n}"} for n in range(40)]
+LABELLED = [
+    {"text": f"The {animal} sat {n}", "label": label}
+    for n in range(30)
+    for animal, label in (("cat", "good"), ("dog", "bad"))
+]
+PAIRS = [
+    {"prompt": f"Is it {n}?", "chosen": f"Yes, {n}.", "rejected": f"No, {n}."} for n in range(40)
+]
+
+
+@pytest.fixture(autouse=True)
+def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+
+
+def step_config(rows: list[Any], **options: Any) -> Config:
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = {**QUICK, "sources": ["rows.jsonl"], "val_fraction": 0.2, **options}
+    return Config.model_validate({**CONFIG, "finetune": {"step": step}})
+
+
+def run(rows: list[Any], fresh: bool = False, **options: Any) -> StepResult:
+    return run_step(step_config(rows, **options), "step", silent, fresh)
+
+
+METHODS = {"sft": ANSWERS, "classify": LABELLED, "dpo": PAIRS}
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_its_rows_and_leaves_a_whole_model(
+    method: str, lora: dict[str, Any] | None
+) -> None:
+    done = run(METHODS[method], method=method, lora=lora, epochs=12)
+    assert set(METHODS) <= set(finetune.METHODS)
+    model = load_model(done.checkpoint)
+    assert (model.score is not None) == (method == "classify")
+    assert done.train_loss is not None and done.train_loss < {"sft": 4, "classify": 0.4}.get(
+        method, 0.55
+    )
+    assert done.measures["val_loss"] > 0
+    if method == "dpo":
+        assert done.measures["val_reward_accuracy"] == 1
+        assert done.measures["val_reward_margin"] > 0.2
+    if method == "classify":
+        assert load_labels(done.checkpoint) == ("bad", "good")
+        assert done.measures["val_accuracy"] > 0.9
+        assert (done.checkpoint.parent / "confusion.png").is_file()
+    if lora:
+        assert done.trained_parameters < sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "dropout": 0.1}], ids=["full", "lora"])
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    method: str, lora: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lilllm.training import loop
+
+    options = {"method": method, "lora": lora, "max_steps": 6, "save_every": 3}
+    whole = run(METHODS[method], **options)
+    expected = load_model(whole.checkpoint).state_dict()
+    step, seen = loop._step, []
+
+    def breaking(*given: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return step(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            run(METHODS[method], fresh=True, **options)
+    done = run(METHODS[method], **options)
+    for name, value in load_model(done.checkpoint).state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "said"),
+    [
+        ([], {}, DataError, "empty"),
+        ([LABELLED[0]] * 3, {"method": "classify"}, DataError, "every row has the label 'good'"),
+        (
+            [*LABELLED, {"text": "x", "label": "odd"}],
+            {"method": "classify", "val_fraction": 0.9},
+            DataError,
+            r"rows.jsonl:61: the label 'odd' is held out but in no row",
+        ),
+        ([{"text": "a"}], {"method": "classify"}, DataError, r":1: no field 'label'"),
+        ([{"a": "b"}], {}, DataError, r"rows.jsonl:1: not a row for finetuning"),
+        (
+            [{"prompt": "q", "chosen": "a", "rejected": "a"}],
+            {"method": "dpo"},
+            DataError,
+            "rows.jsonl:1: chosen and rejected are equal",
+        ),
+        ([{"prompt": "q", "chosen": "a"}], {"method": "dpo"}, DataError, r":1: not a preference"),
+        (PAIRS[:1], {"method": "dpo"}, DataError, "1 samples are all there is .*batch_rows=2"),
+        (ANSWERS[:1], {"val_fraction": 0}, DataError, "1 samples are all there is"),
+        (ANSWERS, {"lora": {"targets": ["c_attn"]}}, ConfigError, r"lora.targets: c_attn: not"),
+        (ANSWERS, {"too_long": "refuse", "prompt": "far " * 99 + "{prompt}"}, DataError, ":1:"),
+    ],
+)
+def test_bad_input_is_named(
+    rows: list[Any], options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        run(rows, **options)
+
+
+def test_a_classifier_is_no_base_for_writing_text() -> None:
+    done = run(LABELLED, method="classify", max_steps=1)
+    shutil.copytree(done.checkpoint, "classifier")
+    with pytest.raises(CheckpointError, match="a classifier"):
+        run(ANSWERS, fresh=True, base="classifier", max_steps=1)
+
+
+def test_a_classifier_loads_in_transformers_and_says_the_same() -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    done = run(LABELLED, method="classify", max_steps=3)
+    ours = load_model(done.checkpoint)
+    theirs = AutoModelForSequenceClassification.from_pretrained(done.checkpoint)
+    assert theirs.config.id2label == {0: "bad", 1: "good"}
+    ids = torch.tensor([[0, 40, 50, 60], [0, 70, 3, 3]])
+    attention = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with torch.no_grad():
+        expected = theirs(ids, attention_mask=attention).logits
+        torch.testing.assert_close(ours.classify(ids, torch.tensor([3, 1])), expected)
+
+
+@pytest.mark.parametrize("method", ["sft", "classify"])
+def test_peft_loads_the_adapter_and_computes_what_the_merged_model_does(method: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    done = run(METHODS[method], method=method, lora={"rank": 4, "alpha": 6}, max_steps=4)
+    base = Path("runs/tiny/pretrain/step-00000001")
+    merged = load_model(done.checkpoint)
+    ids = torch.tensor([[0, 40, 50, 60]])
+    if method == "classify":
+        plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+        expected = merged.classify(ids, torch.tensor([3]))
+    else:
+        plain = AutoModelForCausalLM.from_pretrained(base)
+        expected = merged(ids)
+    theirs = PeftModel.from_pretrained(plain, done.checkpoint / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, expected, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(load_model(base)(ids)[..., :2], expected[..., :2], atol=1e-4)
+
+
+def test_the_reference_of_pairs_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lilllm.stages.methods import dpo
+
+    run(PAIRS, method="dpo", max_steps=2)
+    (stored,) = Path("runs/tiny/finetune/step").glob("reference-*")
+    monkeypatch.setattr(dpo, "_score", lambda *given: pytest.fail("computed again"))
+    run(PAIRS, method="dpo", max_steps=2)
+    assert stored.is_dir()
