@@ -18,6 +18,7 @@ from lilllm.cli import (
     data,
     eval,
     export,
+    feedback,
     finetune,
     generate,
     plan,
@@ -91,6 +92,7 @@ app.command("eval")(eval.evaluate)
 app.command("generate")(generate.generate)
 app.command("chat")(chat_command.chat)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
 app.command("import")(import_command.import_model)
 app.command("export")(export.export)
 app.add_typer(bench.app, name="bench", cls=Group)

@@ -11,7 +11,7 @@ from lilllm.cli.arguments import Json, Overrides, read_config
 if TYPE_CHECKING:
     from lilllm.config import Config
     from lilllm.events import Report
-    from lilllm.serving import Service
+    from lilllm.serving import FeedbackDesk, Service
     from lilllm.stages.find_checkpoint import Loaded
 
 API_KEY = "LILLLM_API_KEY"
@@ -86,7 +86,25 @@ def _service(loaded: "Loaded", settings: "Config", report: "Report") -> "Service
     )
     engine = make_engine(loaded)
     engine.max_streams = settings.serve.max_running
-    return Service(model, engine, settings.serve, _api_key(settings), report)
+    return Service(
+        model, engine, settings.serve, _api_key(settings), report, _feedback(loaded, report)
+    )
+
+
+def _feedback(loaded: "Loaded", report: "Report") -> "FeedbackDesk":
+    from lilllm.data.journal import Journal
+    from lilllm.model.checkpoint import weights_hash
+    from lilllm.serving import FeedbackDesk
+    from lilllm.stages.collect_feedback import default_path, read_prompts
+
+    path = default_path(loaded)
+    questions = read_prompts("builtin:stories-words", seed=0)
+    return FeedbackDesk(
+        keep=lambda row: Journal(path, report).append([row]),
+        question=lambda: next(questions),
+        checkpoint=str(loaded.folder),
+        weights=weights_hash(loaded.folder),
+    )
 
 
 def _api_key(settings: "Config") -> str | None:

@@ -10,12 +10,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from lilllm.serving import health, openai, pages
+from lilllm.serving import feedback, health, openai, pages
 from lilllm.serving.gate import Gate
 from lilllm.serving.problems import ApiError, show_api_error, show_bug, show_http_error
 from lilllm.serving.service import Service
 
-ROOMS = (openai, health, pages)
+ROOMS = (openai, feedback, health, pages)
 
 
 def build_app(service: Service) -> Starlette:

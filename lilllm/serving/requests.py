@@ -192,7 +192,7 @@ class ChatBody(SamplingBody):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
-Kind = TypeVar("Kind", bound=SamplingBody)
+Kind = TypeVar("Kind", bound=Body)
 
 
 def parse_body(raw: bytes, kind: type[Kind]) -> Kind:

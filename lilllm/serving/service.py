@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lilllm.config.schema import GenerateConfig, ServeConfig
 from lilllm.errors import LilllmError
@@ -15,6 +16,9 @@ from lilllm.serving.metrics import Metrics
 from lilllm.serving.problems import ApiError, invalid
 from lilllm.serving.worker import Job, RequestEngine, Worker
 from lilllm.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lilllm.serving.feedback import FeedbackDesk
 
 LONGEST_RETRY_S = 60
 
@@ -51,6 +55,7 @@ class Service:
         settings: the limits.
         api_key: what clients must send to use `/v1`; None: nothing.
         report: is told of failures inside.
+        feedback: where judgements of answers go; None: none are collected.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class Service:
         settings: ServeConfig,
         api_key: str | None,
         report: Report,
+        feedback: "FeedbackDesk | None" = None,
     ) -> None:
+        self.feedback = feedback
         self.model, self.settings, self.api_key, self.report = model, settings, api_key, report
         self.metrics = Metrics()
         self.worker = Worker(engine, settings.max_running, self._failed)

@@ -14,7 +14,7 @@ import uvicorn
 from lilllm.config.schema import GenerateConfig, ServeConfig
 from lilllm.events import Event
 from lilllm.inference import Delta, Request, TokenScore
-from lilllm.serving import ServedModel, Service, build_app
+from lilllm.serving import FeedbackDesk, ServedModel, Service, build_app
 from lilllm.serving.server import _bind
 from lilllm.serving.worker import RequestEngine
 from lilllm.tokenizer import Tokenizer
@@ -116,12 +116,14 @@ def running(
     *,
     model: ServedModel | None = None,
     api_key: str | None = None,
+    feedback: FeedbackDesk | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Serve until the block ends."""
     events: list[Event] = []
     service = Service(
-        model or served_model(), engine, ServeConfig(**settings), api_key, events.append
+        *(model or served_model(), engine, ServeConfig(**settings), api_key, events.append),
+        feedback,
     )
     bound = _bind("127.0.0.1", 0)
     port = bound.getsockname()[1]

@@ -31,6 +31,10 @@ export async function describeModel() {
   return list.data[0];
 }
 
+export async function post(path, body) {
+  return (await call(path, { method: "POST", body: JSON.stringify(body) })).json();
+}
+
 // Yields the parsed events of a streamed answer until [DONE].
 export async function* stream(path, body, signal) {
   const text = JSON.stringify({ ...body, stream: true });

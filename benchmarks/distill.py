@@ -1,0 +1,134 @@
+"""Bits per byte of a student with and without a teacher, at equal tokens, for three seeds.
+
+    python benchmarks/distill.py [FOLDER] [--seeds N]
+
+A teacher is pretrained on built-in stories. For each seed a student of a sixth of its size begins
+with the same weights twice and sees the same rows in the same order; once the loss is the rows'
+own tokens, once a part of it is the teacher's distribution. Both are scored by `lilllm eval` on
+the teacher's validation stories, which neither has seen. What is done is kept in FOLDER, so that
+an interrupted call goes on. The result goes to benchmarks/results/distill.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from machine import describe
+
+ROOT = Path(__file__).parents[1]
+OPTIMIZER = {
+    "batch_tokens": 3072,
+    "micro_batch_size": 8,
+    "optimizer": "muon",
+    "lr": 3e-3,
+    "warmup_steps": 5,
+    "schedule": "linear",
+    "min_lr_ratio": 0.05,
+    "eval_every": 0,
+    "eval_tokens": 40_000,
+    "save_every": 100,
+    "compile": False,
+}
+TEACHER = {
+    "name": "teacher",
+    "seed": 7,
+    "tokenizer": {"vocab_size": 1024, "train_bytes": 4_000_000},
+    "data": {"sources": [{"path": "builtin:stories", "documents": 20_000}], "val_fraction": 0.01},
+    "model": {"d_model": 160, "n_layers": 4, "n_heads": 5, "n_kv_heads": 5, "d_ff": 432}
+    | {"max_seq_len": 384, "qk_norm": True},
+    "pretrain": OPTIMIZER | {"max_steps": 600},
+    "eval": {"max_documents": 200},
+}
+STUDENT_MODEL = {"d_model": 64, "n_layers": 3, "n_heads": 2, "n_kv_heads": 2, "d_ff": 176} | {
+    "max_seq_len": 384,
+    "qk_norm": True,
+}
+STUDENT_STEPS = 200
+TEACHER_WEIGHT = 0.7
+
+
+def student(seed: int) -> dict[str, Any]:
+    """A config whose two steps differ in the teacher's weight alone."""
+    base = f"runs/student-{seed}/pretrain/step-00000001"
+    step = OPTIMIZER | {
+        "method": "distill",
+        "base": base,
+        "teacher": "runs/teacher",
+        "sources": [{"path": "builtin:stories", "documents": 8_000}],
+        "too_long": "split",
+        "max_steps": STUDENT_STEPS,
+    }
+    return {
+        "name": f"student-{seed}",
+        "seed": seed,
+        "tokenizer": {"path": "runs/teacher/tokenizer"},
+        "data": {"path": "runs/teacher/data"},
+        "model": STUDENT_MODEL,
+        "pretrain": OPTIMIZER | {"max_steps": 1, "warmup_steps": 0},
+        "finetune": {
+            "alone": step | {"teacher_weight": 0.0},
+            "taught": step | {"teacher_weight": TEACHER_WEIGHT},
+        },
+        "eval": {"max_documents": 200},
+    }
+
+
+def lilllm(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command; its result."""
+    command = [sys.executable, "-m", "lilllm", *arguments, "--json"]
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def bits_per_byte(folder: Path, checkpoint: str) -> float:
+    """Of a checkpoint on the validation stories."""
+    override = f"eval.max_documents={TEACHER['eval']['max_documents']}"
+    answer = lilllm(folder, "eval", checkpoint, override)
+    return float(answer["tasks"]["bpb"]["bpb"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("distill-benchmark"))
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(TEACHER))
+    teacher = lilllm(folder, "pretrain", "teacher.yaml")
+    seeds = {}
+    for seed in range(arguments.seeds):
+        name = f"student-{seed}.yaml"
+        (folder / name).write_text(yaml.safe_dump(student(seed)))
+        lilllm(folder, "pretrain", name)
+        steps = lilllm(folder, "finetune", name)["steps"]
+        seeds[seed] = {step: bits_per_byte(folder, steps[step]["checkpoint"]) for step in steps}
+        print(seed, seeds[seed], file=sys.stderr)
+    result = {
+        **describe(),
+        "command": "python benchmarks/distill.py",
+        "teacher": {
+            "tokens": teacher["tokens"],
+            "parameters": teacher["parameters"],
+            "bpb": bits_per_byte(folder, teacher["checkpoint"]),
+        },
+        "student_tokens": STUDENT_STEPS * OPTIMIZER["batch_tokens"],
+        "teacher_weight": TEACHER_WEIGHT,
+        "bpb_by_seed": seeds,
+        "mean_bpb": {
+            step: sum(bpb[step] for bpb in seeds.values()) / len(seeds)
+            for step in ("alone", "taught")
+        },
+    }
+    path = ROOT / "benchmarks" / "results" / "distill.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Feedback over HTTP and on the page: blind pairs, judgements kept, everything else refused."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from benchmarks.screenshots import FLAGS, find_chromium
+from lilllm.serving import FeedbackDesk
+from tests.serving.running import FakeEngine, running
+
+CHROMIUM = find_chromium()
+
+
+def desk(rows: list[dict[str, Any]]) -> FeedbackDesk:
+    return FeedbackDesk(rows.append, lambda: "What now?", "runs/x/step-00000001", "hash")
+
+
+def post(url: str, path: str, body: object) -> tuple[int, dict[str, Any]]:
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/v1/feedback/{path}", data)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as err:
+        return err.code, json.loads(err.read())
+
+
+def test_a_pair_is_blind_and_its_judgements_are_kept() -> None:
+    rows: list[dict[str, Any]] = []
+    with running(FakeEngine(), feedback=desk(rows)) as up:
+        status, pair = post(up.url, "pair", {})
+        assert status == 200 and pair["prompt"] == "What now?"
+        assert set(pair) == {"id", "prompt", "left", "right"} and pair["left"] != pair["right"]
+        assert post(up.url, "pair", {"prompt": "Hi?"})[1]["prompt"] == "Hi?"
+        id = pair["id"]
+        kept = [
+            post(up.url, "judgement", {"id": id, **more})
+            for more in (
+                {"side": "left", "thumb": "up"},
+                {"side": "right", "edit": "It was so."},
+                {"better": "right", "reason": "funnier"},
+            )
+        ]
+        assert kept == [(200, {"kept": kind}) for kind in ("thumb", "edit", "vote")]
+        assert post(up.url, "judgement", {"id": id, "better": "left"})[0] == 404
+    assert rows[0]["completion"] == pair["left"]
+    assert rows[1]["chosen"] == "It was so." and rows[1]["rejected"] == pair["right"]
+    assert rows[2]["chosen"] == pair["right"] and rows[2]["reason"] == "funnier"
+    assert rows[2]["shown"][0]["checkpoint"] == "runs/x/step-00000001"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"id": "x", "better": "left"}, 404),
+        ({"better": "left"}, 400),
+        ({"id": "ID"}, 400),
+        ({"id": "ID", "better": "left", "thumb": "up", "side": "left"}, 400),
+        ({"id": "ID", "thumb": "up"}, 400),
+        ({"id": "ID", "thumb": "sideways", "side": "left"}, 400),
+        ({"id": "ID", "edit": " ", "side": "left"}, 400),
+        ({"id": "ID", "better": "left", "chosen": "mine"}, 400),
+    ],
+)
+def test_other_judgements_are_refused(body: dict[str, str], status: int) -> None:
+    rows: list[dict[str, Any]] = []
+    with running(FakeEngine(), feedback=desk(rows)) as up:
+        id = post(up.url, "pair", {})[1]["id"]
+        body = {key: id if value == "ID" else value for key, value in body.items()}
+        assert post(up.url, "judgement", body)[0] == status
+    assert not rows
+
+
+def test_without_a_place_for_them_nothing_is_collected() -> None:
+    with running(FakeEngine()) as up:
+        assert post(up.url, "pair", {})[0] in (404, 405)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium in the PATH")
+def test_the_page_in_a_browser() -> None:
+    from playwright.sync_api import sync_playwright
+
+    rows: list[dict[str, Any]] = []
+    wrong: list[str] = []
+    with running(FakeEngine(), feedback=desk(rows)) as up, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda err: wrong.append(str(err)))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.goto(f"{up.url}/feedback.html")
+        page.wait_for_selector("body[data-pair]:not(.waiting)")
+        left = page.locator("#left .said").text_content()
+        page.click("#left .thumb[data-thumb=up]")
+        page.wait_for_selector("#left .thumb[aria-pressed=true]")
+        page.click("#right .edit")
+        page.fill("#right textarea", "It was so.")
+        page.click("#right .editing button")
+        page.wait_for_selector("#right .editing", state="hidden")
+        page.fill("#reason", "funnier")
+        page.click("text=Left is better")
+        page.wait_for_selector("#kept:text-is('3 kept')")
+        page.fill("#question", "Hi?")
+        page.click("#ask button")
+        page.wait_for_selector("#prompt:text-is('Hi?')")
+        browser.close()
+    assert [row["feedback"] for row in rows] == ["thumb", "edit", "vote"] and not wrong
+    assert rows[2]["chosen"] == left and rows[2]["reason"] == "funnier"
