@@ -222,7 +222,7 @@ def _architecture(config: dict[str, Any], path: Path) -> str:
     ]
     if not names:  # a config without it is told by its model type
         names = [key for key, kind in MODEL_TYPES.items() if kind == config.get("model_type")]
-    if not (isinstance(names, list) and len(names) == 1 and names[0] in MODEL_TYPES):
+    if not (isinstance(names, list) and len(names) == 1 and names[0] in list(MODEL_TYPES)):
         found = config.get("architectures") or config.get("model_type")
         raise CheckpointError(
             f"{path}: architectures={found!r} is not supported",
@@ -254,9 +254,11 @@ def _rope_theta(config: dict[str, Any], path: Path) -> float:
 
 def _refuse_unsupported(config: dict[str, Any], architecture: str, path: Path) -> None:
     layer_types = config.get("layer_types") or []
+    if not isinstance(layer_types, list):
+        raise CheckpointError(f"{path}: layer_types={layer_types!r} is not a list")
     sliding = architecture == "Qwen3ForCausalLM" and config.get("use_sliding_window")
     refused = {
-        "hidden_act": config.get("hidden_act", "silu") not in ACTIVATIONS,
+        "hidden_act": config.get("hidden_act", "silu") not in list(ACTIVATIONS),
         "mlp_bias": bool(config.get("mlp_bias")),
         "use_sliding_window": bool(sliding),
         "layer_types": any(kind != "full_attention" for kind in layer_types),
