@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from lilllm.serving import feedback, health, openai, pages
 from lilllm.serving.gate import Gate
@@ -18,7 +18,7 @@ from lilllm.serving.service import Service
 ROOMS = (openai, feedback, health, pages)
 
 
-def build_app(service: Service) -> Starlette:
+def build_app(service: Service) -> ASGIApp:
     """An ASGI app that owns the service's engine thread from its startup to its shutdown."""
 
     @asynccontextmanager
@@ -29,9 +29,8 @@ def build_app(service: Service) -> Starlette:
         finally:
             service.worker.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[route for room in ROOMS for route in room.routes(service)],
-        middleware=[Middleware(Gate, service=service)],
         exception_handlers={
             ApiError: show_api_error,
             HTTPException: show_http_error,
@@ -39,3 +38,4 @@ def build_app(service: Service) -> Starlette:
         },
         lifespan=lifespan,
     )
+    return Gate(app, service)  # around all of it, so that no answer gets past it

@@ -52,11 +52,11 @@ class Gate:
         await (problem.response() if problem else self.app)(scope, receive, send_on)
 
     def _problem(self, scope: Scope, headers: Headers) -> ApiError | None:
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if self.loopback and host.hostname not in LOOPBACK:
+        host, name = _place(f"//{headers.get('host', '')}")
+        if self.loopback and name not in LOOPBACK:
             return ApiError(403, f"this server answers to {sorted(LOOPBACK)} only", "wrong_host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host.netloc:
+        if origin is not None and _place(origin)[0] != host:
             return ApiError(403, "requests of other web pages are refused", "wrong_origin")
         key = self.service.api_key
         reads = scope["method"] in {"GET", "HEAD"} and not scope["path"].startswith("/v1/")
@@ -71,3 +71,12 @@ class Gate:
         path = getattr(route, "path", "other")
         method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
         self.service.metrics.responses[method, path, status] += 1
+
+
+def _place(url: str) -> tuple[str, str | None]:
+    """Host with port, and host, of what a client sent; nothing where it makes no sense."""
+    try:
+        parts = urlsplit(url)
+        return parts.netloc, parts.hostname
+    except ValueError:
+        return "", None

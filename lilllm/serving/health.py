@@ -11,7 +11,9 @@ def routes(service: Service) -> list[Route]:
     """Both are open without an API key; they tell counts, no texts."""
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ok", "model": service.model.name})
+        alive = service.worker.alive
+        status = {"status": "ok" if alive else "the engine stopped", "model": service.model.name}
+        return JSONResponse(status, 200 if alive else 503)
 
     async def metrics(request: Request) -> Response:
         text = service.metrics.text(service.worker.running, service.waiting)

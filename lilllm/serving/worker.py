@@ -7,7 +7,7 @@ step, so 64 streams cost one wake-up and not 64. How many requests may wait is `
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +76,11 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def open(self) -> int:
         """Jobs that wait or run."""
         return self._open
@@ -126,11 +131,12 @@ class Worker:
             try:
                 self._fill()
                 deltas = self.engine.step() if self.engine.busy else []
+                heard = [(self._running[delta.request], delta) for delta in deltas]
             except Exception as err:  # whatever it was, the server goes on
                 self.on_failure(err)
                 self._drop_all(err)
                 continue
-            self._tell([(self._running[delta.request], delta) for delta in deltas])
+            self._tell(heard)
             for delta in deltas:
                 if delta.finish_reason is not None:
                     del self._running[delta.request]
@@ -173,7 +179,7 @@ class Worker:
                 self.on_failure(again)
         self._tell([(job, err) for _, job in dropped])
 
-    def _tell(self, heard: "list[tuple[Job, Delta | Exception]]") -> None:
+    def _tell(self, heard: "Sequence[tuple[Job, Delta | Exception]]") -> None:
         if heard:
             assert self._loop is not None
             try:
@@ -183,7 +189,7 @@ class Worker:
 
     # ------------------------------------------------------------ on the event loop
 
-    def _deliver(self, heard: "list[tuple[Job, Delta | Exception]]") -> None:
+    def _deliver(self, heard: "Sequence[tuple[Job, Delta | Exception]]") -> None:
         for job, news in heard:
             if job.open:
                 if isinstance(news, Exception) or news.finish_reason is not None:

@@ -62,6 +62,7 @@ def test_a_client_that_goes_away_frees_its_slot(stream: bool) -> None:
     engine = FakeEngine(pace=0.01)
     with running(engine, max_running=1) as up:
         client = start(up, max_tokens=10_000, stream=stream)
+        up.until(lambda: up.service.worker.running == 1)
         waiting = start(up, max_tokens=10_000, stream=stream)
         up.until(lambda: (up.service.worker.running, up.service.waiting) == (1, 1))
         waiting.close()
@@ -127,6 +128,7 @@ def test_pages_of_others_cannot_use_a_server_on_loopback() -> None:
         assert ask(up, Origin=f"http://{own}")[0] == 200
         assert ask(up, Origin="http://evil.example")[0] == 403
         assert ask(up, Origin="null")[0] == 403
+        assert ask(up, Origin="http://[")[0] == ask(up, Host="[::1")[0] == 403
         assert ask(up, Host=f"evil.example:{up.port}")[0] == 403
         assert ask(up, Host=f"localhost:{up.port}")[0] == 200
 
