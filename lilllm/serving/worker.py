@@ -136,10 +136,10 @@ class Worker:
                 self.on_failure(err)
                 self._drop_all(err)
                 continue
-            self._tell(heard)
             for delta in deltas:
                 if delta.finish_reason is not None:
                     del self._running[delta.request]
+            self._tell(heard)
 
     def _receive(self) -> bool:
         """Take in what came, waiting for it when there is nothing to do; False: closing."""
