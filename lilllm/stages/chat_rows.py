@@ -20,7 +20,7 @@ import numpy as np
 
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import BadRows, read_rows
-from lilllm.data.batches import PackedWindows
+from lilllm.data.batches import Ints, PackedWindows, documents_in
 from lilllm.data.conversations import Message, shape_of, to_messages
 from lilllm.data.feedback import KIND, lacks
 from lilllm.errors import DataError, LilllmError
@@ -213,6 +213,12 @@ class _Row(NamedTuple):
     shape: str
     where: str
     hash: bytes
+
+
+def row_names(cache: Path, spans: Ints) -> list[str]:
+    """Which rows of the training split some stretches of its tokens are, from 0."""
+    ends = np.fromfile(cache / "train.idx", dtype="<u8")
+    return [f"{cache.name} row {number}" for number in documents_in(spans, ends).tolist()]
 
 
 def _read(

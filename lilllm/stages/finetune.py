@@ -35,7 +35,7 @@ from lilllm.stages.training_stage import (
     write_weights,
 )
 from lilllm.tokenizer import Tokenizer
-from lilllm.training.distributed import join
+from lilllm.training.distributed import gathered, join
 from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.run import Hooks, Run
@@ -126,6 +126,8 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     _describe(job, plan, training)
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
+    with gathered(model):
+        measures = training.measures | world.first(plan.measure)
     return StepResult(
         checkpoint=folder / step_name(training.counters.step),
         method=section.method,
@@ -137,7 +139,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         peak_memory_bytes=peak_memory_bytes(machine.device),
         training_bytes=training_bytes(model, training.optimizers),
         trained_parameters=trained_parameters(model),
-        measures=training.measures | world.first(plan.measure),
+        measures=measures,
     )
 
 
@@ -174,6 +176,7 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
         machine=machine,
         hooks=Hooks(
             write_weights=lambda *given: _write(job, plan, provenance, *given),
+            documents=plan.documents,
             trackers=trackers_of(config, job.folder, job.name),
             validate=lambda poll: _validate(job, plan, poll),
         ),

@@ -32,7 +32,7 @@ from lilllm.stages.training_stage import (
     write_weights,
 )
 from lilllm.tokenizer import Tokenizer
-from lilllm.training.distributed import World, join
+from lilllm.training.distributed import World, gathered, join
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
@@ -122,7 +122,8 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     )
     report(Note(_describe(training, shards)))
     train(training, resume_from)
-    scores = world.first(lambda: _final_score(training, config, tokenizer, report))
+    with gathered(model):
+        scores = world.first(lambda: _final_score(training, config, tokenizer, report))
     training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
     return PretrainResult(
         checkpoint=places.pretrain / step_name(training.counters.step),
@@ -144,9 +145,6 @@ def _final_score(
     """Bits per byte of the val split; the weights are saved, so a signal only ends the scoring."""
     plot_loss(layout(config).root)
     model = training.model
-    if training.config.distributed == "fsdp2" and training.world.size > 1:  # shares are elsewhere
-        saved = training.folder / step_name(training.counters.step)
-        model = load_model(saved, device=training.machine.device)
     with StopRequest() as stop, training.machine.autocast():
 
         def listen(event: Event) -> None:

@@ -219,6 +219,21 @@ def shard(model: Transformer, world: World) -> None:
     register_fsdp_forward_method(model, "hidden")
 
 
+@contextlib.contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Give every process all weights, so that the first one may compute alone meanwhile."""
+    from torch.distributed.fsdp import FSDPModule
+
+    shared = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for module in shared:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    yield
+    for module in shared:
+        module.set_reshard_after_forward(module is not model, recurse=False)
+        module.reshard()
+
+
 def total_norm(gradients: list[Tensor]) -> float:
     """The norm of all gradients together, shares of other processes included."""
     from torch.distributed.tensor import DTensor

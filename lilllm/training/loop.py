@@ -15,7 +15,14 @@ from lilllm.data.batches import sample_rows
 from lilllm.errors import Interrupted, RunError
 from lilllm.events import Note, Sampled, Saved, Validated
 from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
-from lilllm.training.distributed import LostProcess, Parallel, lost_process, total_norm, whole
+from lilllm.training.distributed import (
+    LostProcess,
+    Parallel,
+    gathered,
+    lost_process,
+    total_norm,
+    whole,
+)
 from lilllm.training.meter import Meter
 from lilllm.training.metrics import read_metrics
 from lilllm.training.objectives.loss import Loss, move
@@ -221,9 +228,8 @@ def _recall(run: Run) -> None:
 
 
 def _sample(run: Run) -> None:
-    if not run.world.is_first:
-        return
     run.model.eval()
-    for prompt, text in run.hooks.sample():
-        run.metrics.append("sample", step=run.counters.step, prompt=prompt, text=text)
-        run.report(Sampled(run.stage, run.counters.step, prompt, text))
+    with gathered(run.model):
+        for prompt, text in run.world.first(run.hooks.sample):
+            run.metrics.append("sample", step=run.counters.step, prompt=prompt, text=text)
+            run.report(Sampled(run.stage, run.counters.step, prompt, text))

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from lilllm.data.batches import PackedWindows
@@ -23,6 +24,7 @@ from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.state import newest_valid
 from tests.training.test_loop import SHAPE, Events, config, losses, make_run
 
+GROUP_READY = "LILLLM_TEST_GROUP_READY"
 ROOT = Path(__file__).parents[2]
 
 
@@ -53,7 +55,12 @@ def masked_windows() -> PackedWindows:
 
 
 def part(
-    folder: Path, *overrides: str, steps: int = 20, stop_after: int = 0, stop_rank: int = 0
+    folder: Path,
+    *overrides: str,
+    steps: int = 20,
+    stop_after: int = 0,
+    stop_rank: int = 0,
+    sample_every: int = 0,
 ) -> Recorded:
     """Begin or continue a training, in this process and its companions.
 
@@ -63,6 +70,7 @@ def part(
         steps: of the whole run.
         stop_after: the step after which a SIGTERM reaches one process; 0: none.
         stop_rank: which process.
+        sample_every: steps between computations of the first process alone.
     """
     world = join()
     latest = newest_valid(folder, lambda event: None)
@@ -79,6 +87,14 @@ def part(
         windows=masked_windows(),
     )
     recorded = Recorded()
+
+    def sample() -> list[tuple[str, str]]:
+        with torch.inference_mode():
+            logits = model(torch.arange(1, 9)[None])
+        return [("1 .. 8", f"{logits.sum().item():.2f}")]
+
+    run.hooks = replace(run.hooks, sample=sample)
+    run.sample_every = sample_every
     read = run.windows.read
 
     def watched(rows: Any) -> Any:
@@ -100,7 +116,9 @@ def part(
     return recorded
 
 
-def start(parts: list[dict[str, Any]], processes: int = 2) -> list[list[Recorded]]:
+def start(
+    parts: list[dict[str, Any]], processes: int = 2, group_ready: bool = False
+) -> list[list[Recorded]]:
     """Run parts one after the other in several processes; what each process saw of each part."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -113,6 +131,7 @@ def start(parts: list[dict[str, Any]], processes: int = 2) -> list[list[Recorded
             **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
             **{"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             "TORCH_CPP_LOG_LEVEL": "ERROR",
+            **({GROUP_READY: "1"} if group_ready else {}),
         }
         running.append(
             subprocess.Popen(
@@ -137,8 +156,9 @@ def start(parts: list[dict[str, Any]], processes: int = 2) -> list[list[Recorded
 
 
 if __name__ == "__main__":
-    import torch
-
+    if os.environ.pop(GROUP_READY, None):  # as Ray Train does
+        torch.distributed.init_process_group("gloo")
+        del os.environ["WORLD_SIZE"], os.environ["RANK"]
     torch.set_num_threads(1)
     done = [
         part(Path(given.pop("folder")), *given.pop("overrides", []), **given)

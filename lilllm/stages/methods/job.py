@@ -12,7 +12,7 @@ from typing import Any
 
 from lilllm.config import Config
 from lilllm.config.schema import FinetuneConfig
-from lilllm.data.batches import Windows
+from lilllm.data.batches import Ints, Windows
 from lilllm.events import Report
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
@@ -51,8 +51,8 @@ class Plan:
     objective: batch to loss. windows: the samples. held_out: samples to validate on, if any.
     rows, held_out_rows: how many went in. data_hash: names the rows; a run continues only on the
     same ones. batch_rows: samples of a step where `batch_tokens` does not say it. labels: of a
-    classifier, saved with it. measure: further results once training has ended, on the last
-    weights, in the first process alone.
+    classifier, saved with it. documents: names of the rows that some samples are made of. measure:
+    further results once training has ended, on the last weights, in the first process alone.
     """
 
     objective: Objective
@@ -63,4 +63,5 @@ class Plan:
     data_hash: str
     batch_rows: int | None = None
     labels: tuple[str, ...] = ()
+    documents: Callable[[Ints], list[str]] = lambda rows: []
     measure: Callable[[], Measures] = field(default=dict)

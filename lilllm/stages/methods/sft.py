@@ -1,7 +1,7 @@
 """Supervised finetuning: rows as packed tokens, loss on what the assistant has to say."""
 
 from lilllm.errors import DataError
-from lilllm.stages.chat_rows import prepare_rows, row_windows
+from lilllm.stages.chat_rows import prepare_rows, row_names, row_windows
 from lilllm.stages.methods.job import Job, Plan
 from lilllm.training.objectives.answers import answer_loss
 
@@ -27,4 +27,5 @@ def plan(job: Job) -> Plan:
         rows=counts.train,
         held_out_rows=counts.val,
         data_hash=cache.name,
+        documents=lambda samples: row_names(cache, windows.spans(samples)),
     )
