@@ -52,7 +52,9 @@ def lilllm(tmp_path: Path) -> Lilllm:
     """Run `lilllm ARGUMENTS` in the test's folder, which holds tiny.yaml."""
     (tmp_path / "tiny.yaml").write_text(TINY)
 
-    def run(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, cwd: Path = tmp_path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "lilllm", *arguments],
             cwd=cwd,
@@ -60,7 +62,7 @@ def lilllm(tmp_path: Path) -> Lilllm:
             text=True,
             timeout=300,
             check=False,
-            env=ENVIRONMENT,
+            env={**os.environ, **ENVIRONMENT, **environment},
         )
 
     return run

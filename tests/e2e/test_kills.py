@@ -72,7 +72,7 @@ def strike_until_done(
                 process.wait(rng.uniform(0.2, 1.0) * seconds if attempt < times else 300)
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
-                process.wait(60)
+                process.wait(600)
                 hits += 1
                 strikes.count(folder)
                 if number != signal.SIGKILL:

@@ -72,8 +72,5 @@ def test_alpaca_and_completion_rows_train_too(lilllm: Lilllm, tmp_path: Path) ->
     )
 
 
-def test_training_on_several_processes_is_refused_for_now(
-    lilllm: Lilllm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    refused(lilllm("pretrain", "tiny.yaml", *QUICK), 2, "WORLD_SIZE")
+def test_an_environment_that_names_only_some_of_the_processes_is_refused(lilllm: Lilllm) -> None:
+    refused(lilllm("pretrain", "tiny.yaml", *QUICK, WORLD_SIZE="2"), 2, "WORLD_SIZE", "torchrun")

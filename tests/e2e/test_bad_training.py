@@ -1,0 +1,30 @@
+"""Settings that cannot train: a clear error and the designed exit code each, from the command."""
+
+import torch
+
+from tests.e2e.conftest import Lilllm, refused, result
+
+QUICK = "pretrain.max_steps=2"
+
+
+def test_settings_that_cannot_train_are_refused_with_their_exit_codes(lilllm: Lilllm) -> None:
+    result(lilllm("data", "prep", "tiny.yaml", "--json"))
+
+    def no(code: int, *said: str) -> None:
+        *overrides, text = said
+        refused(lilllm("pretrain", "tiny.yaml", QUICK, *overrides), code, text)
+
+    no(2, "pretrain.batch_tokens=500", "not a multiple of model.max_seq_len=64")
+    no(2, "pretrain.micro_batch_size=3", "does not divide the 8 sequences")
+    no(2, "pretrain.lr=0", "pretrain.lr")
+    no(2, "pretrain.lr=1e6", "pretrain.lr")
+    no(2, "device=tpu", "device")
+    no(2, "model.vocab_size=300", "smaller than the tokenizer's 600 tokens")
+    sizes = "pretrain.batch_tokens=2097152", "pretrain.micro_batch_size=8"
+    no(3, *sizes, "samples are all there is to train on, fewer than the 32768 of one step")
+    if not torch.cuda.is_available():
+        no(5, "device=cuda", "no such device")
+
+    other = "name=other", "tokenizer.vocab_size=500"
+    result(lilllm("tokenizer", "train", "tiny.yaml", *other, "--json"))
+    no(3, *other, "data.path=runs/tiny/data", "made with another tokenizer")
