@@ -63,9 +63,12 @@ class _Api:
         if not prompts or (len(prompts) * n > self.service.settings.max_choices):
             most = self.service.settings.max_choices
             raise invalid(f"{len(prompts) * n} choices; from 1 to {most} in one request", "prompt")
+        for prompt in prompts:
+            if isinstance(prompt, str):
+                self.service.check_text([prompt], "prompt")
         ids = [await run_in_threadpool(self._prompt_ids, prompt) for prompt in prompts]
-        for prompt in ids:
-            self.service.check_prompt(prompt, "prompt")
+        for tokens in ids:
+            self.service.check_prompt(tokens, "prompt")
         echoes = []
         if body.echo:
             decode = self.served.tokenizer.decode
@@ -90,6 +93,7 @@ class _Api:
                 "not_a_chat_model",
             )
         messages = [message.plain for message in body.messages]
+        self.service.check_text((message["content"] for message in messages), "messages")
         encode = self.served.tokenizer.encode_chat
         try:
             ids = await run_in_threadpool(encode, messages, add_generation_prompt=True)

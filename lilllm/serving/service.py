@@ -4,8 +4,9 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lilllm.config.schema import GenerateConfig, ServeConfig
@@ -89,13 +90,36 @@ class Service:
             )
             raise ApiError(404, message, "model_not_found", param="model")
 
+    @cached_property
+    def _longest_token(self) -> int:
+        """Bytes of the longest token."""
+        tokenizer = self.model.tokenizer
+        return max(len(tokenizer.token_bytes(id)) for id in range(tokenizer.vocab_size))
+
+    def check_text(self, texts: Iterable[str], param: str) -> None:
+        """Refuse a text that is too long whatever its tokens are: to count those takes seconds.
+
+        Raises:
+            ApiError: 400.
+        """
+        size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        least = size // self._longest_token
+        if least > self.most_prompt_tokens:
+            message = f"the prompt has at least {least} tokens; this server takes at most"
+            raise invalid(f"{message} {self.most_prompt_tokens}", param, "context_length_exceeded")
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """Tokens that a prompt may have."""
+        return min(self.settings.max_prompt_tokens or self.model.context, self.model.context)
+
     def check_prompt(self, ids: Sequence[int], param: str) -> None:
         """Refuse a prompt that the model cannot read.
 
         Raises:
             ApiError: 400.
         """
-        most = min(self.settings.max_prompt_tokens or self.model.context, self.model.context)
+        most = self.most_prompt_tokens
         if len(ids) > most:
             message = f"the prompt has {len(ids)} tokens; this server takes at most {most}"
             raise invalid(message, param, "context_length_exceeded")

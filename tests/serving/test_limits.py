@@ -122,6 +122,15 @@ def test_too_many_choices_and_long_prompts_are_refused() -> None:
         assert ask(up, BODY | {"n": 4})[0] == 200
 
 
+def test_a_megabyte_of_text_is_refused_without_counting_its_tokens() -> None:
+    with running(FakeEngine()) as up:
+        began = time.monotonic()
+        for _ in range(5):
+            status, answer, _ = ask(up, BODY | {"prompt": "a" * 1_000_000})
+            assert status == 400 and answer["error"]["code"] == "context_length_exceeded"
+        assert time.monotonic() - began < 5  # each would take seconds
+
+
 def test_pages_of_others_cannot_use_a_server_on_loopback() -> None:
     with running(FakeEngine()) as up:
         own = f"127.0.0.1:{up.port}"
