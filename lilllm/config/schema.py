@@ -307,6 +307,10 @@ class LoraConfig(Section):
     """Names of the matrices that get one, as `q_proj`; empty: all matrices of the blocks."""
 
 
+UNPACKED = frozenset({"classify", "dpo", "grpo"})
+"""Methods that go by `batch_rows`: for them `batch_tokens` need not divide anything."""
+
+
 class DpoConfig(Section):
     """Learning from preferences (Rafailov et al. 2023, arXiv:2305.18290)."""
 
@@ -552,7 +556,7 @@ class Config(Section):
                 ("pretrain", self.pretrain),
                 *((f"finetune.{step}", options) for step, options in self.finetune.items()),
             )
-            if getattr(section, "method", "") != "grpo"  # which packs nothing
+            if getattr(section, "method", "") not in UNPACKED
             for problem in _batch_problems(section, self.model.max_seq_len)
         ]
         if problems:

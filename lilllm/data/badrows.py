@@ -23,6 +23,7 @@ class BadRows:
     Attributes:
         skipped: rows left out so far.
         first: where the first of them was and what was wrong with it.
+        passed_over: rows of feedback that are of another use, with nothing wrong in them.
     """
 
     def __init__(self, policy: Policy, key: str = KEY) -> None:
@@ -30,6 +31,7 @@ class BadRows:
         self.key = key
         self.skipped = 0
         self.first = ""
+        self.passed_over = 0
 
     def __call__(self, where: str, reason: str) -> None:
         """Count a row.

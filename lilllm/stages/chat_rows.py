@@ -22,7 +22,7 @@ from lilllm.config.schema import FinetuneConfig
 from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import Ints, PackedWindows, documents_in
 from lilllm.data.conversations import Message, shape_of, to_messages
-from lilllm.data.feedback import KIND, lacks
+from lilllm.data.feedback import lacks
 from lilllm.errors import DataError, LilllmError
 from lilllm.events import Caution, Note, Progress, Report
 from lilllm.files import (
@@ -127,8 +127,7 @@ def _tokenize(
     content = hashlib.sha256()
     too_long = cut = 0
     shapes: Counter[str] = Counter()
-    passed_over: Counter[str] = Counter()
-    for number, row in enumerate(_read(config, seed, bad, passed_over), 1):
+    for number, row in enumerate(_read(config, seed, bad), 1):
         shapes[row.shape] += 1
         content.update(row.hash)
         pieces = [_encode(encoder, row)]
@@ -144,9 +143,8 @@ def _tokenize(
     if shapes:
         found = ", ".join(f"{count:,} {shape}" for shape, count in shapes.most_common())
         report(Note(f"rows found: {found}"))
-    if passed_over:
-        kinds = ", ".join(f"{count:,} {kind}s" for kind, count in passed_over.items())
-        report(Note(f"feedback without an answer to learn passed over: {kinds}"))
+    if bad.passed_over:
+        report(Note(f"{bad.passed_over:,} rows of feedback hold no answer to learn; passed over"))
     if bad.skipped:
         report(Caution(f"{bad.skipped:,} unreadable rows were left out; first: {bad.first}"))
     if too_long:
@@ -221,13 +219,11 @@ def row_names(cache: Path, spans: Ints) -> list[str]:
     return [f"{cache.name} row {number}" for number in documents_in(spans, ends).tolist()]
 
 
-def _read(
-    config: FinetuneConfig, seed: int, bad: BadRows, passed_over: Counter[str]
-) -> Iterator[_Row]:
+def _read(config: FinetuneConfig, seed: int, bad: BadRows) -> Iterator[_Row]:
     for source in config.sources:
         for row, where in read_rows(source, on_bad_row=bad, seed=seed):
             if lacks(row, "completion"):
-                passed_over[str(row[KIND])] += 1
+                bad.passed_over += 1
                 continue
             try:
                 content = to_messages(row, where)

@@ -100,13 +100,15 @@ def test_a_torn_file_goes_on(tmp_path: Path) -> None:
     assert feedback("1\n\nq\n", "--seed", "1")["rows"] == 2
 
 
-def test_finetune_learns_the_edits_of_the_file_as_it_is() -> None:
-    feedback("e1\nanother answer\n+2\n-1\n1\n\n=\n\nq\n")
+@pytest.mark.parametrize(("method", "rows", "passed"), [("sft", 2, "3 rows"), ("dpo", 2, "3 rows")])
+def test_finetune_learns_from_the_file_as_it_is(method: str, rows: int, passed: str) -> None:
+    feedback("e1\nanother answer\n+2\n-1\n1\n\n=\n\nq\n")  # an edit, thumbs, a vote, a tie
     step = {"base": "runs/tiny/finetune/chat/step-00000001", "val_fraction": 0, "max_steps": 1}
-    step |= {"sources": ["runs/tiny/feedback.jsonl"], "batch_tokens": 64, "micro_batch_size": 1}
-    sections = {"pretrain": {"batch_tokens": 64, "micro_batch_size": 1}, "finetune": {"x": step}}
+    step |= {"sources": ["runs/tiny/feedback.jsonl"], "micro_batch_size": 1, "method": method}
+    sections = {"pretrain": {"batch_tokens": 64, "micro_batch_size": 1}}
+    sections["finetune"] = {"x": step | {"batch_tokens": 64}}
     Path("c.yaml").write_text(json.dumps(CONFIG | sections))
     done = CliRunner().invoke(app, ["finetune", "c.yaml", "--json"])
     assert done.exit_code == 0, done.output + done.stderr
-    assert json.loads(done.stdout)["steps"]["x"]["rows"] == 2
-    assert "1 thumbs, 2 votes" in done.stderr
+    assert json.loads(done.stdout)["steps"]["x"]["rows"] == rows
+    assert f"{passed} of feedback" in done.stderr

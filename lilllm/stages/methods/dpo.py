@@ -58,7 +58,8 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
     bad = BadRows(section.on_bad_row, f"finetune.{job.name}.on_bad_row")
     pairs: list[tuple[Encoded, Encoded, bool]] = []
     too_long = 0
-    for row, where in read_good_rows(section, job.config.seed, bad, check=to_preference):
+    needed = ("chosen", "rejected")
+    for row, where in read_good_rows(section, job.config.seed, bad, to_preference, needed):
         pair = to_preference(row, where)
         chosen, rejected = (encoder.encode(side) for side in _sides(pair))
         if max(len(chosen[0]), len(rejected[0])) > job.length:
@@ -71,6 +72,8 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
             continue
         asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
         pairs.append((chosen, rejected, is_held_out(asked, section.val_fraction)))
+    if bad.passed_over:
+        job.report(Note(f"{bad.passed_over:,} rows of feedback prefer nothing; passed over"))
     if bad.skipped:
         job.report(Caution(f"{bad.skipped:,} pairs were left out; first: {bad.first}"))
     if too_long:
