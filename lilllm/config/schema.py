@@ -327,6 +327,8 @@ class FinetuneConfig(OptimizationConfig):
     """sft: supervised finetuning, loss on the assistant's tokens only; classify: a head that tells
     the labels of texts apart; dpo: pairs of a better and a worse answer; distill: sft, and
     the distribution of a teacher; grpo: reinforcement learning with rewards that can be checked."""
+    tasks: tuple[str, ...] = ()
+    """Names of `eval.tasks` to score after the last step; their measures stand in its result."""
     lora: LoraConfig | None = None
     """Train low-rank updates instead of the weights; `{}` takes the defaults."""
     dpo: DpoConfig = DpoConfig()
@@ -398,8 +400,40 @@ class FinetuneConfig(OptimizationConfig):
         return self
 
 
+class TaskConfig(Section):
+    """A test set with right answers, and how a model is asked."""
+
+    kind: Literal["classification", "translation", "summarization"]
+    """classification: accuracy, F1, confusion; translation: BLEU, chrF; summarization: ROUGE."""
+    sources: tuple[SourceConfig, ...]
+    """Rows with a question and its answer: `text`/`label`, `source`/`target`, or any other shape
+    that finetuning takes."""
+    format: Literal["chat", "plain"] = "chat"
+    """As for finetuning; a classifier reads the text alone."""
+    prompt: Annotated[str, Field(pattern=r"\{prompt\}")] = "{prompt}"
+    """How a question is worded, with `{prompt}` where the row's stands."""
+    answer: Literal["generate", "rank"] = "generate"
+    """Classification by a language model: what it writes, or the label it finds likeliest."""
+    shots: CountFromZero = 0
+    """Examples that stand before each question: few-shot prompting; 0: none."""
+    shot_sources: tuple[SourceConfig, ...] = ()
+    """Where the examples come from: its first rows."""
+    max_rows: Count | None = None
+    """Rows to score at most."""
+    max_new_tokens: Count = 128
+    """Tokens of an answer at most."""
+
+    @field_validator("sources", "shot_sources", mode="before")
+    @classmethod
+    def _plain_strings(cls, value: object) -> object:
+        return DataConfig._plain_strings(value)
+
+
 class EvalConfig(Section):
     """Scoring a model."""
+
+    tasks: dict[StepName, TaskConfig] = {}
+    """Named test sets that are scored besides bits per byte."""
 
     sources: tuple[SourceConfig, ...] = ()
     """Texts to score; by default the validation split of the run."""
@@ -549,6 +583,15 @@ class Config(Section):
         return str(value) if readable else value
 
     @model_validator(mode="after")
+    def _tasks_are_named(self) -> Self:
+        for step, options in self.finetune.items():
+            for task in options.tasks:
+                if task not in self.eval.tasks:
+                    known = ", ".join(self.eval.tasks) or "none"
+                    raise ValueError(f"finetune.{step}.tasks={task}: not in eval.tasks: {known}")
+        return self
+
+    @model_validator(mode="after")
     def _batches_divide(self) -> Self:
         problems = [
             f"{name}.{problem}"
@@ -565,6 +608,13 @@ class Config(Section):
 
 
 def _batch_problems(section: OptimizationConfig, max_seq_len: int) -> list[str]:
+    if isinstance(section, FinetuneConfig) and section.batch_rows is not None:
+        if section.batch_rows % min(section.batch_rows, section.micro_batch_size):
+            return [
+                f"micro_batch_size={section.micro_batch_size} does not divide "
+                f"batch_rows={section.batch_rows}"
+            ]
+        return []
     if section.batch_tokens % max_seq_len:
         return [
             f"batch_tokens={section.batch_tokens} is not a multiple of "

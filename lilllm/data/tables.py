@@ -66,12 +66,18 @@ class AnswerPairs:
         """Ids and targets [B, 2, T], and the reference [B, 2]."""
         texts = [side[row] for row in rows.tolist() for side in self._sides]
         ids = fill_up([ids for ids, _ in texts], self._fill_id)
-        targets = np.full_like(ids, IGNORE)
-        for i, (text, mask) in enumerate(texts):
-            wanted = np.where(np.asarray(mask[1:]) == 1, text[1:], IGNORE)
-            targets[i, : len(wanted)] = wanted
+        targets = targets_of(ids, [mask for _, mask in texts])
         shape = (len(rows), 2, -1)
         return ids.reshape(shape), targets.reshape(shape), self.reference[rows]
+
+
+def targets_of(ids: Ints, masks: Sequence[Sequence[int]]) -> Ints:
+    """What each position of ids [B, T] should predict: the next token where it is marked."""
+    targets = np.full_like(ids, IGNORE)
+    for i, mask in enumerate(masks):
+        stop = len(mask)
+        targets[i, : stop - 1] = np.where(np.asarray(mask[1:]) == 1, ids[i, 1:stop], IGNORE)
+    return targets
 
 
 def fill_up(texts: Sequence[list[int]], fill_id: int) -> Ints:

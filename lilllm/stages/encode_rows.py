@@ -68,7 +68,17 @@ class RowEncoder:
         worded = self.word(messages)
         if self.format == "chat":
             return self.tokenizer.encode_chat(worded, add_generation_prompt=True)
-        return [self.first_id, *self.tokenizer.encode(worded[-1]["content"] + "\n")]
+        text = "".join(  # examples of questions and answers may stand before the question
+            message["content"] + ("\n\n" if message["role"] == "assistant" else "\n")
+            for message in worded
+        )
+        return [self.first_id, *self.tokenizer.encode(text)]
+
+    def encode_answer(self, messages: Sequence[Message], answer: str) -> Encoded:
+        """A question with one answer that it may have, of which the words alone are marked."""
+        prompt = self.encode_prompt(messages)
+        ids = self.tokenizer.encode(answer)
+        return prompt + ids, [0] * len(prompt) + [1] * len(ids)
 
     def word(self, messages: Sequence[Message]) -> list[Message]:
         """Messages whose questions are put into `prompt`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lilllm.config import Config, layout, load_config
 from lilllm.config.load import override_config
@@ -17,8 +17,11 @@ from lilllm.data.shards import Shards
 from lilllm.errors import DataError
 from lilllm.evaluation import bits_per_byte
 from lilllm.events import Note, Progress, Report, silent
+from lilllm.files import MANIFEST
+from lilllm.model.checkpoint import load_labels
 from lilllm.model.transformer import Transformer
 from lilllm.stages.find_checkpoint import Loaded, find_checkpoint, load_checkpoint
+from lilllm.stages.score_tasks import Scorer
 from lilllm.tokenizer import Tokenizer
 
 Measures = dict[str, float]
@@ -31,7 +34,7 @@ class EvalResult:
 
     checkpoint: Path
     text: str
-    tasks: dict[str, Measures]
+    tasks: dict[str, dict[str, Any]]
 
 
 def run(config: Config, report: Report) -> EvalResult:
@@ -78,7 +81,9 @@ def run_checkpoint(
     sources = tuple(SourceConfig(path=path) for path in texts)
     if config is None and loaded.config is not None:
         config = override_config(loaded.config, overrides)
-    elif config is None and not (sources or given.eval.sources or given.data.path):
+    elif config is None and not (
+        sources or given.eval.sources or given.data.path or given.eval.tasks
+    ):
         raise DataError(
             f"{checkpoint}: an imported model has no prepared data of its own",
             "name a text file to score, for example --text story.txt",
@@ -86,6 +91,8 @@ def run_checkpoint(
     config = config or given
     if not sources and split is None:
         sources = config.eval.sources
+    if loaded.model.shape.n_labels or (config.eval.tasks and not (sources or split)):
+        return _score_tasks(loaded, config, report)
     if sources:
         name = ", ".join(source.path for source in sources)
         measures = score_texts(loaded, sources, config, report)
@@ -96,6 +103,38 @@ def run_checkpoint(
     if not measures:
         raise DataError(f"{name}: no documents to score", "name a text file with --text")
     return EvalResult(checkpoint, name, {"bpb": measures})
+
+
+def _score_tasks(loaded: Loaded, config: Config, report: Report) -> EvalResult:
+    """The tasks of a config, and bits per byte too where there is data and text can be written.
+
+    Raises:
+        DataError: the config names no tasks, or one cannot be scored.
+    """
+    if not config.eval.tasks:
+        raise DataError(
+            f"{loaded.folder}: a classifier is scored on labelled texts, and eval.tasks is empty",
+            "for example eval.tasks.test={kind: classification, sources: [test.tsv]}",
+        )
+    scorer = Scorer(
+        loaded.model,
+        loaded.tokenizer,
+        loaded.stop_ids,
+        load_labels(loaded.folder),
+        config.seed,
+        report,
+    )
+    tasks = {name: scorer.score(name, task) for name, task in config.eval.tasks.items()}
+    text = ", ".join(config.eval.tasks)
+    folder = layout(config).data
+    if not loaded.model.shape.n_labels and (folder / MANIFEST).is_file():
+        section = config.eval
+        measures = score_split(loaded.model, loaded.tokenizer, folder, "val", section, report)
+        if measures:
+            return EvalResult(
+                loaded.folder, f"val split of {folder}, {text}", tasks | {"bpb": measures}
+            )
+    return EvalResult(loaded.folder, text, tasks)
 
 
 def score_split(

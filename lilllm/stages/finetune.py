@@ -27,6 +27,7 @@ from lilllm.model.transformer import Transformer, flops_per_token
 from lilllm.stages.methods import classify, distill, dpo, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
+from lilllm.stages.score_tasks import Scorer
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
@@ -127,7 +128,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
     with gathered(model):
-        measures = training.measures | world.first(plan.measure)
+        measures = training.measures | world.first(lambda: _measure(job, plan))
     return StepResult(
         checkpoint=folder / step_name(training.counters.step),
         method=section.method,
@@ -141,6 +142,20 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         trained_parameters=trained_parameters(model),
         measures=measures,
     )
+
+
+def _measure(job: Job, plan: Plan) -> Measures:
+    """What the method measures of its last weights, and the tasks that the step names."""
+    measures = plan.measure()
+    if job.section.tasks:
+        stop_ids = job.tokenizer.stop_ids
+        scorer = Scorer(
+            *(job.model, job.tokenizer, stop_ids, plan.labels, job.config.seed, job.report)
+        )
+        with job.machine.autocast():
+            for name in job.section.tasks:
+                measures |= {name: scorer.score(name, job.config.eval.tasks[name])}
+    return measures
 
 
 def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:

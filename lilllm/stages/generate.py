@@ -70,6 +70,10 @@ def run(
         CheckpointError: `chat` of a model without a chat template.
         ConfigError: a prompt does not fit into the context.
     """
+    if loaded.model.shape.n_labels:
+        raise CheckpointError(
+            f"{loaded.folder}: a classifier, which writes no text", "`lilllm eval` scores it"
+        )
     chat = loaded.chat_trained if chat is None else chat
     if chat and loaded.tokenizer.chat_template is None:
         raise CheckpointError(f"{loaded.folder}: has no chat template", "--no-chat continues text")

@@ -111,7 +111,14 @@ def stages_of(config: Config) -> list[Stage]:
                 ("eval", "data"),
                 [
                     _newest_weights_hash(_last_training_folder(config)),
-                    [prepare.source_identity(source) for source in config.eval.sources],
+                    [
+                        prepare.source_identity(source)
+                        for sources in (
+                            config.eval.sources,
+                            *(task.sources for task in config.eval.tasks.values()),
+                        )
+                        for source in sources
+                    ],
                 ],
             ),
             "bits per byte on the validation split",

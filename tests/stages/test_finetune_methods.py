@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from lilllm.config import Config
+from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import silent
 from lilllm.model.checkpoint import load_labels, load_model
-from lilllm.stages import finetune
+from lilllm.stages import evaluate, finetune, generate
+from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
@@ -185,3 +187,43 @@ def test_the_reference_of_pairs_is_computed_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(dpo, "_score", lambda *given: pytest.fail("computed again"))
     run(PAIRS, method="dpo", max_steps=2)
     assert stored.is_dir()
+
+
+def with_tasks(rows: list[Any], named: dict[str, Any], **options: Any) -> Config:
+    names = options.pop("tasks", ())
+    config = step_config(rows, **options).model_dump()
+    config["finetune"]["step"]["tasks"] = names
+    return Config.model_validate({**config, "eval": {"tasks": named}})
+
+
+def test_measures_of_tasks_stand_in_the_result_and_in_eval() -> None:
+    task = {"kind": "classification", "sources": ["rows.jsonl"], "max_rows": 20}
+    config = with_tasks(
+        LABELLED, {"test": task}, method="classify", tasks=["test"], max_steps=40, batch_rows=8
+    )
+    done = run_step(config, "step", silent)
+    assert done.measures["test"]["accuracy"] > 0.9
+    assert done.measures["test"]["samples"][0]["right"] == "good"
+    scored = evaluate.run_checkpoint(done.checkpoint, silent, config=config)
+    assert scored.tasks["test"] == done.measures["test"]
+    with pytest.raises(CheckpointError, match="a classifier"):
+        generate.run(load_checkpoint(done.checkpoint), ["x"], GenerateConfig(), silent)
+
+
+@pytest.mark.parametrize("kind", ["classification", "translation", "summarization"])
+@pytest.mark.parametrize("format", ["chat", "plain"])
+def test_every_kind_of_task_is_asked_of_a_language_model(kind: str, format: str) -> None:
+    rows = LABELLED if kind == "classification" else ANSWERS
+    task = {"kind": kind, "sources": ["rows.jsonl"], "max_rows": 4, "format": format}
+    task |= {"max_new_tokens": 5, "shots": 1, "shot_sources": ["rows.jsonl"]}
+    config = with_tasks(rows, {"test": task})
+    base = Path("runs/tiny/pretrain/step-00000001")
+    measures = evaluate.run_checkpoint(base, silent, config=config).tasks["test"]
+    names = {"classification": "accuracy", "translation": "bleu", "summarization": "rougeL"}
+    assert 0 <= measures[names[kind]] <= 100
+    if kind == "summarization":
+        assert measures["lead_1"]["rougeL"] >= 0
+    if kind == "classification":
+        ranked = with_tasks(rows, {"test": task | {"answer": "rank"}})
+        found = evaluate.run_checkpoint(base, silent, config=ranked).tasks["test"]
+        assert len(found["confusion"][0]) == 2, "always a label"
