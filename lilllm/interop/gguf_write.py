@@ -82,6 +82,7 @@ def write_gguf(
 def _refuse_inexpressible(shape: Shape) -> None:
     """What llama.cpp's `llama` and `qwen3` do not compute."""
     refused = {
+        "classification head": bool(shape.n_labels),
         "logit_softcap": bool(shape.logit_softcap),
         "activation": shape.activation != "silu",
         "attention_bias with qk_norm": shape.qk_norm and shape.attention_bias,

@@ -142,7 +142,7 @@ def labels_from_config(config: Any, path: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: the model is a classifier, but its classes are not numbered from 0.
     """
-    if not any(name.endswith(CLASSIFIES) for name in config.get("architectures") or ()):
+    if not any(name.endswith(CLASSIFIES) for name in _class_names(config, path)):
         return ()
     names = config.get("id2label")
     numbers = [str(number) for number in range(len(names))] if isinstance(names, dict) else []
@@ -217,18 +217,25 @@ def _one_or_list(ids: Sequence[int]) -> int | list[int]:
 
 
 def _architecture(config: dict[str, Any], path: Path) -> str:
-    names = [
-        name.replace(CLASSIFIES, GENERATES) for name in config.get("architectures") or () if name
-    ]
+    names = [name.replace(CLASSIFIES, GENERATES) for name in _class_names(config, path)]
     if not names:  # a config without it is told by its model type
         names = [key for key, kind in MODEL_TYPES.items() if kind == config.get("model_type")]
-    if not (isinstance(names, list) and len(names) == 1 and names[0] in list(MODEL_TYPES)):
+    if len(names) != 1 or names[0] not in MODEL_TYPES:
         found = config.get("architectures") or config.get("model_type")
         raise CheckpointError(
             f"{path}: architectures={found!r} is not supported",
             f"supported: {', '.join(MODEL_TYPES)}",
         )
-    return str(names[0])
+    return names[0]
+
+
+def _class_names(config: Any, path: Path) -> list[str]:
+    names = config.get("architectures") if isinstance(config, dict) else config
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise CheckpointError(f"{path}: architectures={names!r} is not a list of names")
+    return list(names or ())
 
 
 def _rope_theta(config: dict[str, Any], path: Path) -> float:

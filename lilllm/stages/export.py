@@ -28,7 +28,7 @@ from lilllm.files import (
 from lilllm.interop.folder import copy_folder, stored_dtype
 from lilllm.interop.gguf_write import TYPES, write_gguf
 from lilllm.interop.ollama import find_turns, modelfile
-from lilllm.model.checkpoint import save_model
+from lilllm.model.checkpoint import load_labels, save_model
 from lilllm.model.hugging_face import OWN_CLASS, class_of
 from lilllm.stages.find_checkpoint import Loaded, load_checkpoint
 
@@ -156,6 +156,7 @@ def _hf(loaded: Loaded, path: Path, name: str, dtype: str, stored: str, report: 
                 eos_ids=sorted(loaded.stop_ids),
                 pad_id=tokenizer.pad_id,
                 generation=loaded.generate.model_dump(),
+                labels=load_labels(loaded.folder),
             )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lilllm.model import load_model
+from lilllm.model import load_model, save_model
 from lilllm.tokenizer import Tokenizer
 from tests.cli.small_app import run, run_json
-from tests.stages.tiny_run import write_checkpoint
+from tests.stages.tiny_run import tiny_model, write_checkpoint
 
 torch.set_num_threads(1)
 pytest.importorskip("gguf", reason="the package gguf is not installed")
@@ -29,6 +29,8 @@ def test_an_exported_file_can_be_imported_and_writes_the_same_text(checkpoint: P
     assert fields["bytes"] == Path(fields["path"]).stat().st_size
     assert fields["checkpoint"] == str(checkpoint)
     run("import", fields["path"], "--to", "back")
+    for name, weight in load_model(checkpoint).state_dict().items():
+        assert torch.equal(weight, load_model(Path("back")).state_dict()[name])
     options = ("-p", "The cat", "--temperature", 0, "--max-new-tokens", 20, "--no-chat")
     assert run("generate", "back", *options).stdout == run("generate", *options).stdout
     again = run_json("export", "--dtype", "q8_0", "--out", "exports/tiny-sft-f32.gguf")
@@ -115,3 +117,20 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     (foreign / "tokenizer.json").write_text(json.dumps(parsed))
     assert "cannot follow this tokenizer" in run("export", foreign, code=2).stderr
     assert not list(Path("exports").glob("*"))
+
+
+def test_a_classifier_keeps_its_classes_and_is_none_for_llama_cpp(checkpoint: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    model = tiny_model()
+    model.add_head(2, seed=0)
+    folder = Path("classifier")
+    folder.mkdir()
+    save_model(
+        folder, model, bos_id=0, eos_ids=[0], pad_id=3, generation={}, labels=["bad", "good"]
+    )
+    Tokenizer.load(checkpoint).save(folder)
+    for dtype in ("f32", "bf16"):
+        made = Path(run_json("export", folder, "--to", "hf", "--dtype", dtype)["path"])
+        theirs = transformers.AutoModelForSequenceClassification.from_pretrained(made)
+        assert theirs.config.id2label == {0: "bad", 1: "good"}
+    assert "classification head" in run("export", folder, code=2).stderr

@@ -232,6 +232,7 @@ def test_a_tokenizer_that_llama_cpp_cannot_follow_is_refused(
     [
         ({"logit_softcap": 15.0}, "logit_softcap"),
         ({"activation": "relu2"}, "activation"),
+        ({"n_labels": 2}, "classification head"),
         ({"qk_norm": True, "attention_bias": True}, "attention_bias"),
     ],
 )
