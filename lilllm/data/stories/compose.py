@@ -6,6 +6,7 @@ Owns no prose: the plots tell, this module binds.
 from collections.abc import Iterator
 from random import Random
 
+from lilllm.data.stories import asked
 from lilllm.data.stories.lexicon import ASK_ADJECTIVES, ASK_NOUNS, ASK_VERBS
 from lilllm.data.stories.model import Story
 from lilllm.data.stories.plots import PLOTS
@@ -16,21 +17,30 @@ MIN_WORDS, MAX_WORDS = 90, 220
 _MASK = (1 << 64) - 1
 
 
-def compose(seed: int, index: int) -> tuple[Story, World]:
+def compose(seed: int, index: int, for_words: bool = False) -> tuple[Story, World]:
     """Story `index` of the series `seed`, with the world it left behind.
 
-    A pure function of its arguments: the generator is seeded by an integer and only
+    With `for_words` the three words come first and the story is told for them (see `asked`);
+    otherwise they are found in the finished story. A pure function of its arguments: the generator is seeded by an integer and only
     `random()` is drawn from it, both of which Python keeps stable across versions.
     """
     rng = Random((seed & _MASK) << 64 | (index & _MASK))
     while True:
         w = World(rng)
+        w.asked = asked.draw(w) if for_words else None
         w.pick(PLOTS)(w)
-        text = " ".join(w.out).replace(f" {PARAGRAPH} ", PARAGRAPH)
+        if w.asked:
+            if not w.asked.at:  # a plot with an opening of its own
+                continue
+            asked.settle(w)
+            w.out.insert(w.asked.at, asked.opening(w))
+        text = " ".join(filter(None, w.out)).replace(f" {PARAGRAPH} ", PARAGRAPH)
         text = text.replace("«", '"').replace("»", '"')
         said = text.translate(_BLANK).split()
-        words = _asked_words(w, said)
+        words = (w.asked.noun, w.asked.verb, w.asked.adjective) if w.asked else _found(w, said)
         # About 1 story in 100 is too short, too long or lacks a word to ask for: told anew.
+        if w.asked and not set(words) <= set(said):
+            continue
         if MIN_WORDS <= len(said) <= MAX_WORDS and all(words) and len(set(words)) == 3:
             break
     features = []
@@ -45,7 +55,7 @@ def compose(seed: int, index: int) -> tuple[Story, World]:
     return Story(text, words, tuple(features), w.summary, w.mood), w
 
 
-def _asked_words(w: World, said: list[str]) -> tuple[str, str, str]:
+def _found(w: World, said: list[str]) -> tuple[str, str, str]:
     """A noun, a verb and an adjective of the words told, early and telling ones first."""
     head = said[: len(said) * 5 // 8]
     present = set(said)

@@ -25,6 +25,11 @@ _ASK_WORDS = (
     "Please write a story. Use these words: {a}, {b}, {c}.",
     "Can you write a story with {a}, {b} and {c} in it?",
 )
+_ASK_OPENING = (
+    "Begin a story with the words: {a}, {b}, {c}.",
+    "Write the beginning of a story with the words: {a}, {b}, {c}.",
+    "How could a story with {a}, {b} and {c} begin?",
+)
 _ASK_FEATURE = {
     "dialogue": "The story should have dialogue.",
     "moral": "The story should have a moral.",
@@ -115,42 +120,58 @@ def _instruction(w: World, s: Story, rng: Random) -> dict[str, Any]:
     h = w.hero
     who = an(f"{h.trait} {h.kind}") if f"{h.trait} {h.kind}" in s.text else an(h.kind)
     kind = rng.random()
-    if kind < 0.3:  # short rows, in which what is asked for returns within a few words
+    if kind < 0.1:  # short rows, in which what is asked for returns within a few words
         sentences = _SENTENCE.findall(s.text)
         word = pick(s.words)
         fitting = tuple(x for x in sentences if word in _WORD.findall(x))
-        if fitting and kind < 0.2:
+        if fitting and kind < 0.06:
             return _chat(pick(_ASK_SENTENCE).format(word=word), pick(fitting))
         start = int(rng.random() * max(1, len(sentences) - 2))
         if text := " ".join(sentences[start : start + 2]):
             return _chat(pick(_ASK_AGAIN).format(text=text), text)
     kind = rng.random()
-    if kind < 0.66:
-        ask = pick(_ASK_WORDS).format(a=a, b=b, c=c)
-        if s.features and rng.random() < 0.4:
-            ask += " " + _ASK_FEATURE[pick(s.features)]
-        return _chat(ask, s.text)
-    if kind < 0.8:
+    if kind < 0.4:
         ask = pick(_ASK_HERO).format(hero=who)
         if s.features and rng.random() < 0.4:
             ask += " " + _ASK_FEATURE[pick(s.features)]
         return _chat(ask, s.text)
-    if kind < 0.88:
+    if kind < 0.6:
         return _chat(pick(_ASK_SUMMARY).format(text=s.text), s.summary)
-    if kind < 0.92:
+    if kind < 0.72:
         return _chat(pick(_ASK_WHO).format(text=s.text), pick(_TELL_WHO).format(n=h.n, He=h.He, who=who))
-    if kind < 0.96:
+    if kind < 0.85:
         ask = pick(_ASK_MOOD).format(moods="happy, proud, calm or sad", text=s.text)
         return _chat(ask, pick(_TELL_MOOD[s.mood]).format(n=h.n))
     asks, answers = _SMALL_TALK[int(rng.random() * len(_SMALL_TALK))]
     return _chat(pick(asks), pick(answers).format(a=a, b=b, c=c, hero=an(f"{h.trait} {h.kind}")))
 
 
+def _told_for_words(seed: int, index: int, rng: Random) -> dict[str, Any]:
+    """A request with three words, and the story told for them or how it begins."""
+    s, w = compose(seed, index, for_words=True)
+    assert w.asked
+    words = list(s.words)
+    if rng.random() < 0.2:
+        words.insert(int(rng.random() * 3), words.pop())
+    a, b, c = words
+    if rng.random() < 0.3:
+        ask = _ASK_OPENING[int(rng.random() * len(_ASK_OPENING))]
+        return _chat(ask.format(a=a, b=b, c=c), " ".join(filter(None, w.out[: w.asked.at + 1])))
+    ask = _ASK_WORDS[int(rng.random() * len(_ASK_WORDS))].format(a=a, b=b, c=c)
+    if s.features and rng.random() < 0.3:
+        ask += " " + _ASK_FEATURE[s.features[int(rng.random() * len(s.features))]]
+    return _chat(ask, s.text)
+
+
 def instruction_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
     """Chat rows `{"messages": [user, assistant]}`: stories by request, questions about stories."""
     for index in range(start, stop):
-        s, w = compose(seed, index)
-        yield _instruction(w, s, Random((seed << 96) ^ (index << 32) ^ _ROW_STREAM))
+        rng = Random((seed << 96) ^ (index << 32) ^ _ROW_STREAM)
+        if rng.random() < 0.75:
+            yield _told_for_words(seed, index, rng)
+        else:
+            s, w = compose(seed, index)
+            yield _instruction(w, s, rng)
 
 
 def classification_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, str]]:

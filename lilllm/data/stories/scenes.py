@@ -4,6 +4,7 @@
 Each reads the world and never contradicts it; what happens in between is the plots'.
 """
 
+from lilllm.data.stories import asked
 from lilllm.data.stories.lexicon import ACTIVITIES
 from lilllm.data.stories.world import EVENING, HOURS, MORNING, NIGHT, World, an
 
@@ -74,6 +75,15 @@ def intro(w: World, traits: tuple[str, ...] = (), loves: str = "") -> None:
     h = w.hero
     if traits:
         h.trait = w.pick(traits)
+    if w.asked:
+        loves = asked.be(w, loves)
+    _enter(w, loves)
+    if w.asked:
+        w.asked.at = len(w.out)
+
+
+def _enter(w: World, loves: str) -> None:
+    h = w.hero
     who = f"{an(h.trait)} {h.kind}"
     love = w.love = loves or w.pick(ACTIVITIES)
     n, he, kind = h.n, h.he, h.kind

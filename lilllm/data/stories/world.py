@@ -76,11 +76,27 @@ class Item:
         self.whole = True
 
 
+class Asked:
+    """The three words that a story is told for, and where they have been told."""
+
+    __slots__ = ("adjective", "at", "doing", "kind", "loved", "noun", "trait", "verb")
+
+    def __init__(self, noun: str, doing: str, adjective: str, kind: bool) -> None:
+        self.noun = noun
+        self.doing = doing  # what one can do, completing `to ...`
+        self.verb = doing.split()[0]
+        self.adjective = adjective
+        self.kind = kind  # whether the hero is one: the noun is told
+        self.trait = False  # whether the hero is so: the adjective is told
+        self.loved = False  # whether the hero loves to do it: the verb is told
+        self.at = 0  # where in the telling the others belong
+
+
 class World:
     """State of one story and the text told so far."""
 
     __slots__ = (
-        "bad", "elder", "friend", "hero", "home", "hour", "item", "key_nouns", "love", "mood",
+        "asked", "bad", "elder", "friend", "hero", "home", "hour", "item", "key_nouns", "love", "mood",
         "moral", "out", "quiet", "rnd", "sky", "summary", "today", "together", "twist",
     )  # fmt: skip
 
@@ -88,6 +104,7 @@ class World:
         self.rnd = rng.random
         self.out: list[str] = []
         self.key_nouns: list[str] = []
+        self.asked: Asked | None = None
         self.hour = MORNING
         self.sky = "sunny"
         self.item: Item | None = None
