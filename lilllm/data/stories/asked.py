@@ -6,6 +6,8 @@ dreams of or has heard about. Any three words must fit, so what cannot be part o
 of a dream, a picture, a song or a tale. Owns the words' grammar and those sentences.
 """
 
+import re
+
 from lilllm.data.stories.lexicon import (
     ACTIVITIES,
     ASK_ADJECTIVES,
@@ -15,6 +17,8 @@ from lilllm.data.stories.lexicon import (
     HEROES,
 )
 from lilllm.data.stories.world import Asked, World, an
+
+_WORD = re.compile(r"[a-z]+")
 
 MORE_ACTIVITIES = (
     "balance on a log", "believe in magic", "blow bubbles", "bounce a ball", "break the ice on puddles",
@@ -103,17 +107,6 @@ def phrase(noun: str, adjective: str) -> str:
     return f"the {both}" if noun in _UNCOUNTED else an(both)
 
 
-def settle(w: World) -> None:
-    """Once the plot is told: the noun becomes, at times, a thing of the plot."""
-    asked = w.asked
-    assert asked
-    keys = [noun for noun in w.key_nouns if noun in _NOUNS and noun != w.hero.kind]
-    if not asked.kind and keys and w.chance(0.35):
-        asked.noun = w.pick(tuple(keys))
-        if w.item and w.item.noun == asked.noun and not asked.trait:
-            asked.adjective = w.item.adj
-
-
 def be(w: World, loves: str) -> str:
     """Lets the hero be and love what was asked for, as far as the plot allows.
 
@@ -130,7 +123,36 @@ def be(w: World, loves: str) -> str:
     return loves
 
 
-def opening(w: World) -> str:
+def weave(w: World) -> bool:
+    """Adds the sentences with the words that the plot's first sentences left out.
+
+    The noun becomes, at times, a thing of the plot.
+
+    Returns:
+        whether all three are told now; a plot with an opening of its own has no room for them.
+    """
+    asked = w.asked
+    assert asked
+    if not asked.at:
+        return False
+    keys = [noun for noun in w.key_nouns if noun in _NOUNS and noun != w.hero.kind]
+    if not asked.kind and keys and w.chance(0.35):
+        asked.noun = w.pick(tuple(keys))
+        if w.item and w.item.noun == asked.noun and not asked.trait:
+            asked.adjective = w.item.adj
+    if more := _opening(w):
+        w.out.insert(asked.at, more)
+        asked.at += 1
+    return set(asked.words) <= set(_WORD.findall(told(w)))
+
+
+def told(w: World) -> str:
+    """The opening of a story for three words, in which all of them are."""
+    assert w.asked
+    return " ".join(w.out[: w.asked.at])
+
+
+def _opening(w: World) -> str:
     """The sentence or two after the hero has come in, with the words that are still to come."""
     h, e, asked = w.hero, w.elder, w.asked
     assert asked

@@ -21,26 +21,22 @@ def compose(seed: int, index: int, for_words: bool = False) -> tuple[Story, Worl
     """Story `index` of the series `seed`, with the world it left behind.
 
     With `for_words` the three words come first and the story is told for them (see `asked`);
-    otherwise they are found in the finished story. A pure function of its arguments: the generator is seeded by an integer and only
-    `random()` is drawn from it, both of which Python keeps stable across versions.
+    otherwise they are found in the finished story. A pure function of its arguments: the
+    generator is seeded by an integer and only `random()` is drawn from it, both of which Python
+    keeps stable across versions.
     """
     rng = Random((seed & _MASK) << 64 | (index & _MASK))
     while True:
         w = World(rng)
         w.asked = asked.draw(w) if for_words else None
         w.pick(PLOTS)(w)
-        if w.asked:
-            if not w.asked.at:  # a plot with an opening of its own
-                continue
-            asked.settle(w)
-            w.out.insert(w.asked.at, asked.opening(w))
-        text = " ".join(filter(None, w.out)).replace(f" {PARAGRAPH} ", PARAGRAPH)
+        if w.asked and not asked.weave(w):
+            continue
+        text = " ".join(w.out).replace(f" {PARAGRAPH} ", PARAGRAPH)
         text = text.replace("«", '"').replace("»", '"')
         said = text.translate(_BLANK).split()
-        words = (w.asked.noun, w.asked.verb, w.asked.adjective) if w.asked else _found(w, said)
+        words = w.asked.words if w.asked else _found(w, said)
         # About 1 story in 100 is too short, too long or lacks a word to ask for: told anew.
-        if w.asked and not set(words) <= set(said):
-            continue
         if MIN_WORDS <= len(said) <= MAX_WORDS and all(words) and len(set(words)) == 3:
             break
     features = []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from lilllm.data.stories.asked import told
 from lilllm.data.stories.compose import compose, stories
 from lilllm.data.stories.model import Story
 from lilllm.data.stories.world import World, an
@@ -149,14 +150,13 @@ def _instruction(w: World, s: Story, rng: Random) -> dict[str, Any]:
 def _told_for_words(seed: int, index: int, rng: Random) -> dict[str, Any]:
     """A request with three words, and the story told for them or how it begins."""
     s, w = compose(seed, index, for_words=True)
-    assert w.asked
     words = list(s.words)
     if rng.random() < 0.2:
         words.insert(int(rng.random() * 3), words.pop())
     a, b, c = words
     if rng.random() < 0.3:
         ask = _ASK_OPENING[int(rng.random() * len(_ASK_OPENING))]
-        return _chat(ask.format(a=a, b=b, c=c), " ".join(filter(None, w.out[: w.asked.at + 1])))
+        return _chat(ask.format(a=a, b=b, c=c), told(w))
     ask = _ASK_WORDS[int(rng.random() * len(_ASK_WORDS))].format(a=a, b=b, c=c)
     if s.features and rng.random() < 0.3:
         ask += " " + _ASK_FEATURE[s.features[int(rng.random() * len(s.features))]]

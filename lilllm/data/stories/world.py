@@ -91,13 +91,18 @@ class Asked:
         self.loved = False  # whether the hero loves to do it: the verb is told
         self.at = 0  # where in the telling the others belong
 
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Noun, verb and adjective."""
+        return self.noun, self.verb, self.adjective
+
 
 class World:
     """State of one story and the text told so far."""
 
     __slots__ = (
-        "asked", "bad", "elder", "friend", "hero", "home", "hour", "item", "key_nouns", "love", "mood",
-        "moral", "out", "quiet", "rnd", "sky", "summary", "today", "together", "twist",
+        "asked", "bad", "elder", "friend", "hero", "home", "hour", "item", "key_nouns", "love",
+        "mood", "moral", "out", "quiet", "rnd", "sky", "summary", "today", "together", "twist",
     )  # fmt: skip
 
     def __init__(self, rng: Random) -> None:
