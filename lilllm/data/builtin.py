@@ -15,6 +15,7 @@ _ROWS = {
     "builtin:stories-classify": "classification_rows",
     "builtin:stories-summaries": "summary_rows",
     "builtin:stories-words": "word_request_rows",
+    "builtin:stories-openings": "opening_rows",
 }
 NAMES = ("builtin:stories", *_ROWS)
 

@@ -22,6 +22,7 @@ from lilllm.data.stories.requests import word_request_rows
 from lilllm.data.stories.rows import (
     classification_rows,
     instruction_rows,
+    opening_rows,
     summary_rows,
     vocabulary,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Story",
     "classification_rows",
     "instruction_rows",
+    "opening_rows",
     "stories",
     "story",
     "summary_rows",

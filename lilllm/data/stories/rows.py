@@ -163,6 +163,26 @@ def _told_for_words(seed: int, index: int, rng: Random) -> dict[str, Any]:
     return _chat(ask, s.text)
 
 
+def opening_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
+    """Short chat rows whose answers hold the words asked for: openings, and words said again.
+
+    They come before `instruction_rows` in the demo: where a row is short, copying is learned in
+    a hundred steps, and a model that copies keeps names and uses words in long stories too.
+    """
+    for index in range(start, stop):
+        rng = Random((seed << 96) ^ (index << 32) ^ _ROW_STREAM)
+        w = compose(seed, index, for_words=True)[1]
+        assert w.asked
+        a, b, c = w.asked.words
+        if rng.random() < 0.7:
+            ask = _ASK_OPENING[int(rng.random() * len(_ASK_OPENING))]
+            yield _chat(ask.format(a=a, b=b, c=c), told(w))
+        else:
+            said = f"{a}, {w.hero.n}, {b}, {w.friend.n}, {c}"
+            ask = _ASK_AGAIN[int(rng.random() * len(_ASK_AGAIN))]
+            yield _chat(ask.format(text=said), said)
+
+
 def instruction_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
     """Chat rows `{"messages": [user, assistant]}`: stories by request, questions about stories."""
     for index in range(start, stop):
