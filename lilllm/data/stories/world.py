@@ -32,7 +32,7 @@ _ANIMAL_ELDERS = (("Mama", True), ("Papa", False), ("Grandma", True), ("Grandpa"
 
 def an(phrase: str) -> str:
     """The phrase with the indefinite article that its first sound asks for."""
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    return ("an " if phrase[0] in "aeiou" or phrase.startswith("honest") else "a ") + phrase
 
 
 def plural(noun: str) -> str:
