@@ -176,7 +176,10 @@ def opening_rows(seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
         a, b, c = w.asked.words
         if rng.random() < 0.7:
             ask = _ASK_OPENING[int(rng.random() * len(_ASK_OPENING))]
-            yield _chat(ask.format(a=a, b=b, c=c), told(w))
+            ask = ask.format(a=a, b=b, c=c)
+            if rng.random() < 0.5:
+                ask = ask.replace("a story", f"a story about {w.hero.n}")
+            yield _chat(ask, told(w))
         else:
             said = f"{a}, {w.hero.n}, {b}, {w.friend.n}, {c}"
             ask = _ASK_AGAIN[int(rng.random() * len(_ASK_AGAIN))]
