@@ -257,6 +257,17 @@ def test_instruction_rows_are_chats_of_two_and_mostly_ask_for_three_words() -> N
     assert 0.1 * len(rows) <= begun <= 0.3 * len(rows)
 
 
+def test_opening_rows_are_short_and_answer_with_what_is_asked_for() -> None:
+    rows = list(package.opening_rows(3, 0, 1000))
+    assert rows == list(package.opening_rows(3, 0, 1000))
+    for index, row in enumerate(rows):
+        user, assistant = (message["content"] for message in row["messages"])
+        told = compose(3, index, for_words=True)[0]
+        assert set(told.words) <= set(WORD.findall(user)) & set(WORD.findall(assistant))
+        assert told.text.startswith(assistant) or user.endswith(assistant)
+        assert len(assistant.split()) < 60
+
+
 def test_classification_and_summary_rows_carry_the_facts() -> None:
     told = list(package.stories(4, 0, 50))
     labels = list(package.classification_rows(4, 0, 50))
