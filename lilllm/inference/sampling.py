@@ -15,6 +15,10 @@ from torch import Tensor
 from lilllm.config.schema import GenerateConfig
 
 
+LIKELY = 1e-3
+"""Probability of the tokens that are sorted first when a nucleus is sought."""
+
+
 class Sampler(NamedTuple):
     """How a token is chosen: the part of `generate` that acts on logits."""
 
@@ -84,10 +88,31 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """
     if p >= 1:
         return logits
+    if logits.device.type == "cpu":  # sorting the whole vocabulary would take longer than a step
+        return torch.stack([_keep_top_p_of_row(row, p) for row in logits])
     ascending, order = logits.sort(dim=-1)
     dropped = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     dropped[:, -1] = False  # the most likely token always stays
     return logits.masked_fill(dropped.scatter(1, order, dropped), -torch.inf)
+
+
+def _keep_top_p_of_row(logits: Tensor, p: float) -> Tensor:
+    """The same for logits [V], sorting only tokens that may be in the set.
+
+    Tokens less likely than (1 - p) / V have less than 1 - p together, so the set is among the
+    others; mostly it is among the few that are likelier than `LIKELY`.
+    """
+    probabilities = logits.softmax(dim=-1)
+    for least in (LIKELY, (1 - p) / len(logits)):
+        candidates = (probabilities > least).nonzero()[:, 0]
+        descending, order = probabilities[candidates].sort(descending=True, stable=True)
+        before = descending.cumsum(dim=-1) - descending
+        if float(descending.sum()) >= p:
+            break
+    kept = torch.full_like(logits, -torch.inf)
+    chosen = candidates[order[(before < p).nonzero()[:, 0]]]
+    kept[chosen] = logits[chosen]
+    return kept
 
 
 def keep_min_p(logits: Tensor, p: float) -> Tensor:
