@@ -1,18 +1,22 @@
 """The arguments that commands share, and how CONFIG and `key=value` become a config."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from lilllm.config import Config
 
+Bits = Literal[8, 4]
 ConfigPath = Annotated[  # a string: as a path, the // of an override's URL would become /
     str | None, typer.Argument(metavar="[CONFIG]", help="A YAML file; none: the defaults.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example pretrain.lr=3e-4.")
+]
+Quantize = Annotated[
+    str | None, typer.Option(help="Round the weights to int8 or int4, with a scale for every 32.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 NoBuild = Annotated[
@@ -36,3 +40,19 @@ def read_config(config: Path | str | None, overrides: list[str] | None) -> "Conf
         settings.insert(0, str(config))
         config = None
     return load_config(None if config is None else Path(config), settings)
+
+
+def bits_of(quantize: str | None) -> Bits | None:
+    """The bits that `--quantize` names.
+
+    Raises:
+        ConfigError: neither int8 nor int4.
+    """
+    from lilllm.errors import ConfigError
+
+    if quantize is None:
+        return None
+    known: dict[str, Bits] = {"int8": 8, "int4": 4}
+    if quantize not in known:
+        raise ConfigError(f"--quantize {quantize}: not known", f"one of {', '.join(known)}")
+    return known[quantize]

@@ -119,6 +119,23 @@ ALWAYS float sum(vec v)
     return total;
 }
 
+/* The sums of 16 vectors, as one vector: halves are added pair by pair, four times. */
+ALWAYS vec sums(vec v[16])
+{
+#define STEP(count, ...)                                                                      \
+    _Pragma("GCC unroll 8") for (int i = 0; i < count; i++) {                                 \
+        const ints first = {__VA_ARGS__}, second = first + count;                             \
+        v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], first)                               \
+             + __builtin_shuffle(v[2 * i], v[2 * i + 1], second);                             \
+    }
+    STEP(8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+    STEP(4, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+    STEP(2, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29)
+    STEP(1, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#undef STEP
+    return v[0];
+}
+
 /* e^x to about one unit in the last place, for x below 88; e^-87, which is as good as 0, below. */
 ALWAYS vec exponential(vec x)
 {
@@ -249,13 +266,18 @@ ALWAYS void attend_head(enum kind kind, const float *q, const void *keys, const 
                         int S, int K, float *scores, float *out)
 {
     float scale = 1 / sqrtf(K), top = -INFINITY;
-    for (int s = 0; s < S; s++) {
-        vec acc = {};
+    for (int s = 0; s < S; s += 16) {
+        vec rows[16] = {};
         for (int i = 0; i < K; i += 16)
-            acc += load(q + i) * load_as(kind, keys, (size_t)s * K + i);
-        scores[s] = sum(acc) * scale;
-        top = scores[s] > top ? scores[s] : top;
+#pragma GCC unroll 16
+            for (int r = 0; r < 16; r++) {
+                int row = s + r < S ? s + r : S - 1;
+                rows[r] += load(q + i) * load_as(kind, keys, (size_t)row * K + i);
+            }
+        store(scores + s, sums(rows) * scale);
     }
+    for (int s = 0; s < S; s++)
+        top = scores[s] > top ? scores[s] : top;
     for (int s = S; s % 16; s++)
         scores[s] = -INFINITY;
     vec total = {};
@@ -327,6 +349,42 @@ static void activate(int relu2, float *gate, const float *up, int first, int las
 /* The part of `count` that thread t of n works on, in whole blocks. */
 #define SHARE(count, block, t, n) ((int)((int64_t)(count) / (block) * (t) / (n)) * (block))
 
+/* The attention of thread t of n: Q, K and V [B, (H + 2 G) K] -> mixed [B, H K]. */
+static void attend_share(const model *m, const cache *c, int number, int B, const int64_t *slots,
+                         const int64_t *positions, float *qkv, float *scores, float *mixed, int t,
+                         int n)
+{
+    const int G = m->n_kv_heads, HK = m->n_heads * m->head_dim, QKV = HK + 2 * G * m->head_dim;
+    for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
+        int b = job / G;
+        attend(m, m->layers + number, c, number, job % G, slots[b], positions[b],
+               qkv + (size_t)b * QKV, scores, mixed + (size_t)b * HK);
+    }
+}
+
+static int largest(const int64_t *numbers, int count)
+{
+    int most = 0;
+    for (int i = 0; i < count; i++)
+        most = numbers[i] > most ? numbers[i] : most;
+    return most;
+}
+
+/* One layer's attention alone, where the products of a larger batch are torch's. */
+void attend_texts(const model *m, const cache *c, int number, int B, const int64_t *slots,
+                  const int64_t *positions, float *qkv, float *mixed, int threads)
+{
+    const size_t own = largest(positions, B) + 32;
+    float *scores = malloc(sizeof *scores * threads * own);
+#pragma omp parallel num_threads(threads)
+    {
+        int t = omp_get_thread_num();
+        attend_share(m, c, number, B, slots, positions, qkv, scores + t * own, mixed, t,
+                     omp_get_num_threads());
+    }
+    free(scores);
+}
+
 /* Logits [B, rows of head] of one more token of each of B texts.
  * ids, slots and positions are [B]; the cache gets the new keys and values. */
 void decode(const model *m, const cache *c, int B, const int64_t *ids, const int64_t *slots,
@@ -334,10 +392,7 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
 {
     const int D = m->d_model, F = m->d_ff, G = m->n_kv_heads, HK = m->n_heads * m->head_dim;
     const int QKV = HK + 2 * G * m->head_dim;
-    int longest = 0;
-    for (int b = 0; b < B; b++)
-        longest = positions[b] > longest ? positions[b] : longest;
-    const size_t own = (size_t)B * D + longest + 32;  /* each thread's numbers */
+    const size_t own = (size_t)B * D + largest(positions, B) + 32;  /* each thread's numbers */
     float *work = malloc(sizeof *work * ((size_t)B * (D + QKV + HK + 3 * F) + threads * own));
     float *x = work, *qkv = x + (size_t)B * D, *mixed = qkv + (size_t)B * QKV;
     float *wide = mixed + (size_t)B * HK, *hidden = wide + (size_t)B * 2 * F;
@@ -361,11 +416,7 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
             NORMED(l->attention_norm);
             multiply(&l->qkv, BOUNDS(QKV, 16), normed, B, qkv, 0);
 #pragma omp barrier
-            for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
-                int b = job / G;
-                attend(m, l, c, i, job % G, slots[b], positions[b], qkv + (size_t)b * QKV, scores,
-                       mixed + (size_t)b * HK);
-            }
+            attend_share(m, c, i, B, slots, positions, qkv, scores, mixed, t, n);
 #pragma omp barrier
             multiply(&l->out, BOUNDS(D, 16), mixed, B, x, 1);
 #pragma omp barrier

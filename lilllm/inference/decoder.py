@@ -1,10 +1,11 @@
-"""Decoding with laid-out weights: prompts one text at a time, then all texts one token a step.
+"""Decoding with laid-out weights: pieces of prompts, then all texts one token a step.
 
-The same arithmetic as `model/transformer.py`. Few texts on a CPU are stepped by `native.py`,
-everything else by torch.
+The same arithmetic as `model/transformer.py`. On a CPU few texts are stepped by `native.py`; of
+more texts it does the attention, and torch the matrix products, as everywhere else.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,23 @@ from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
 from lilllm.inference.native import NativeStep, load
-from lilllm.inference.weights import Weights
+from lilllm.inference.weights import Layer, Weights
 from lilllm.model.transformer import ACTIVATIONS
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+Attend = Callable[[int, Layer, Tensor], Tensor]
+"""From a layer's number, the layer and Q, K and V [N, (H + 2 G) K] of new tokens to [N, H K]."""
 
-NATIVE_TEXTS = 8
+NATIVE_TEXTS = 5
 """Texts up to which the compiled step is quicker than torch's matrix products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens of a prompt that continue the `start` positions of a slot."""
+
+    ids: Sequence[int]
+    slot: int
+    start: int
 
 
 class Decoder:
@@ -41,17 +52,25 @@ class Decoder:
         """An empty cache for this model."""
         return SlotCache(self.shape, self.dtype, self.device)
 
-    def prefill(self, ids: Sequence[int], slot: int, start: int, cache: SlotCache) -> None:
-        """Store keys and values of `ids`, which continue the `start` positions of a slot."""
-        end = start + len(ids)
+    def prefill(self, pieces: Sequence[Piece], cache: SlotCache) -> None:
+        """Store keys and values of pieces of prompts, each of another slot."""
+        ids = [token for piece in pieces for token in piece.ids]
+        at = [range(piece.start, piece.start + len(piece.ids)) for piece in pieces]
+        positions = torch.tensor([position for span in at for position in span], device=self.device)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = cache.keys[layer][slot], cache.values[layer][slot]  # [G, S, K]
-            keys[:, start:end] = k.transpose(0, 1)
-            values[:, start:end] = v.transpose(0, 1)
-            return attend_span(q, keys[:, :end], values[:, :end])
+        def attend(number: int, layer: Layer, qkv: Tensor) -> Tensor:
+            heads = self._heads(layer, qkv, positions)
+            spans = torch.split(heads, [len(span) for span in at])
+            mixed = []
+            for piece, span, qkv_of_piece in zip(pieces, at, spans, strict=True):
+                q, k, v = self._split(qkv_of_piece)
+                keys, values = cache.keys[number][piece.slot], cache.values[number][piece.slot]
+                keys[:, span.start : span.stop] = k.transpose(0, 1)
+                values[:, span.start : span.stop] = v.transpose(0, 1)
+                mixed.append(attend_span(q, keys[:, : span.stop], values[:, : span.stop]))
+            return torch.cat(mixed)
 
-        self._run(torch.tensor(ids, device=self.device), slice(start, end), attend)
+        self._run(torch.tensor(ids, device=self.device), attend)
 
     def decode(
         self, ids: Tensor, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
@@ -67,51 +86,62 @@ class Decoder:
         Returns:
             fp32 logits of the next tokens, [B, V].
         """
-        if self.native is not None and len(slots) <= NATIVE_TEXTS:
-            logits = self.native(ids, slots, positions, cache)
+        native = self.native
+        if native is not None and len(slots) <= NATIVE_TEXTS:
+            logits = native.step(ids, slots, positions, cache)
         else:
-            logits = self._decode(ids, slots, positions, cache)
+            attend = self._batch_attention(slots, positions, cache)
+            if native is not None:
+                attend = native.attention(slots, positions, cache)
+            logits = self.weights.head(self._run(ids, attend)).float()
         cap = self.shape.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def _decode(
-        self, ids: Tensor, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
-    ) -> Tensor:
-        """`decode` with torch."""
+    def _batch_attention(
+        self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
+    ) -> Attend:
+        """Attention of one new token of each of B texts, with torch."""
         S = max(positions) + 1
         rows = torch.tensor(slots, device=self.device)
         at = torch.tensor(positions, device=self.device)
         visible = torch.arange(S, device=self.device) <= at[:, None]  # [B, S]
-        mask = visible[:, None, None]  # [B, 1, 1, S]
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = cache.keys[layer], cache.values[layer]  # [slots, G, positions, K]
+        def attend(number: int, layer: Layer, qkv: Tensor) -> Tensor:
+            q, k, v = self._split(self._heads(layer, qkv, at))
+            keys, values = cache.keys[number], cache.values[number]  # [slots, G, positions, K]
             keys[rows, :, at] = k
             values[rows, :, at] = v
             B, _, K = q.shape
-            grouped = q.view(B, self.shape.n_kv_heads, -1, K)  # [B, G, H/G, K]
+            grouped = q.reshape(B, self.shape.n_kv_heads, -1, K)  # [B, G, H/G, K]
             return F.scaled_dot_product_attention(
-                grouped, keys[rows, :, :S], values[rows, :, :S], attn_mask=mask
+                grouped, keys[rows, :, :S], values[rows, :, :S], attn_mask=visible[:, None, None]
             ).view(B, -1)
 
-        return self.weights.head(self._run(ids, at, attend)).float()
+        return attend
 
-    def _run(self, ids: Tensor, positions: Tensor | slice, attend: Attend) -> Tensor:
-        """The normalised residual stream [N, D] of tokens [N] at their positions."""
-        shape = self.shape
-        heads = [shape.n_heads, shape.n_kv_heads, shape.n_kv_heads]
-        cos, sin = self.cos[positions], self.sin[positions]  # [N, 1, K]
+    def _run(self, ids: Tensor, attend: Attend) -> Tensor:
+        """The normalised residual stream [N, D] of tokens [N]."""
         x = self.weights.embedding[ids]  # [N, D]
         for number, layer in enumerate(self.weights.layers):
             qkv = layer.qkv(self._normed(x, layer.attention_norm))
-            q, k, v = torch.split(qkv.view(len(x), -1, shape.head_dim), heads, dim=1)  # [N, H, K]
-            if layer.head_norms is not None:
-                q, k = (self._normed(y, w) for y, w in zip((q, k), layer.head_norms, strict=True))
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            x = x + layer.out(attend(number, q, k, v))
+            x = x + layer.out(attend(number, layer, qkv))
             gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, dim=-1)
             x = x + layer.down(self.activate(gate) * up)
         return self._normed(x, self.weights.norm)
+
+    def _heads(self, layer: Layer, qkv: Tensor, positions: Tensor) -> Tensor:
+        """Q, K and V as heads [N, H + 2 G, K], Q and K normalised and turned by their positions."""
+        heads = qkv.view(len(qkv), -1, self.shape.head_dim)
+        q, k, v = self._split(heads)
+        if layer.head_norms is not None:
+            q, k = (self._normed(y, w) for y, w in zip((q, k), layer.head_norms, strict=True))
+        cos, sin = self.cos[positions], self.sin[positions]  # [N, 1, K]
+        return torch.cat((_rotate(q, cos, sin), _rotate(k, cos, sin), v), dim=1)
+
+    def _split(self, heads: Tensor) -> tuple[Tensor, ...]:
+        """Q [N, H, K], K and V [N, G, K] of all heads [N, H + 2 G, K]."""
+        G = self.shape.n_kv_heads
+        return torch.split(heads, [self.shape.n_heads, G, G], dim=1)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.shape.norm_eps)
@@ -131,8 +161,10 @@ def attend_span(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     T, H, K = q.shape
     G, S, _ = keys.shape
     keys, values = (t[None].repeat_interleave(H // G, dim=1) for t in (keys, values))
-    mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
-    out = F.scaled_dot_product_attention(q.transpose(0, 1)[None], keys, values, attn_mask=mask)
+    mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T) if T < S else None
+    out = F.scaled_dot_product_attention(
+        q.transpose(0, 1)[None], keys, values, attn_mask=mask, is_causal=mask is None
+    )
     return out[0].transpose(0, 1).reshape(T, H * K)
 
 

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError
-from lilllm.inference.cache import ROUND_TO
-from lilllm.inference.decoder import Decoder
+from lilllm.inference.cache import ROUND_TO, WORTH_COPYING
+from lilllm.inference.decoder import Decoder, Piece
 from lilllm.inference.request import Delta, FinishReason, Request, TokenScore
 from lilllm.inference.sampling import History, Sampler, next_tokens, sample_generator
 from lilllm.inference.stopping import TextDecoder, TextStream
@@ -274,29 +274,39 @@ class Engine:
     def _take_in(self) -> None:
         """Give slots to waiting requests and compute up to a chunk of their prompts."""
         room = self.prefill_chunk
-        while room > 0:
-            stream = self._prefilling or self._admit()
-            if stream is None:
-                return
+        taken: list[tuple[_Stream, Piece]] = []
+        while room > 0 and (stream := self._prefilling or self._admit(taken)) is not None:
             # the last token of a prompt is read by the step that decodes its first new one
-            chunk = stream.prompt[stream.done : -1][:room]
-            if chunk:
-                self.decoder.prefill(chunk, stream.slot, stream.done, self.cache)
-                self.cache.held[stream.slot] += chunk
-                stream.done += len(chunk)
-                room -= len(chunk)
+            ids = stream.prompt[stream.done : -1][:room]
+            if ids:
+                taken.append((stream, Piece(ids, stream.slot, stream.done)))
+                stream.done += len(ids)
+                room -= len(ids)
             self._prefilling = stream
             if stream.done == len(stream.prompt) - 1:
                 self._running.append(stream)
                 self._prefilling = None
+        self._prefill(taken)
 
-    def _admit(self) -> _Stream | None:
+    def _prefill(self, taken: list[tuple[_Stream, Piece]]) -> None:
+        """Compute pieces of prompts and forget them."""
+        if taken:
+            self.decoder.prefill([piece for _, piece in taken], self.cache)
+        for stream, piece in taken:
+            self.cache.held[stream.slot] += piece.ids
+        taken.clear()
+
+    def _admit(self, taken: list[tuple[_Stream, Piece]]) -> _Stream | None:
+        """The next waiting request with a slot, if there is room for one more."""
         if not self._waiting or self.running >= self.max_streams:
             return None
         stream = self._waiting.popleft()
         positions = len(stream.prompt) + stream.budget - 1
         slots = min(self.max_streams, self.running + len(self._waiting) + 1)
         self.cache.reserve(slots, min(-(-positions // ROUND_TO) * ROUND_TO, self.capacity))
+        beginning = stream.prompt[:WORTH_COPYING]
+        if any(other.prompt[:WORTH_COPYING] == beginning for other, _ in taken):
+            self._prefill(taken)  # so that it can be copied
         stream.slot, stream.done = self.cache.lease(stream.prompt[:-1])
         return stream
 

@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class NativeStep:
     """
 
     def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
-        self._function = library.decode
+        self._decode, self._attend = library.decode, library.attend_texts
         self._kept: list[object] = [weights]  # what C only has pointers to
         shape = weights.shape
         layers = (_Layer * shape.n_layers)(*map(self._layer, weights.layers))
@@ -118,24 +118,38 @@ class NativeStep:
             and shape.head_dim % WIDTH == 0
         )
 
-    def __call__(
+    def step(
         self, ids: Tensor, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
     ) -> Tensor:
-        """See `Decoder.decode`."""
+        """Logits of one more token of each text, before the softcap; see `Decoder.decode`."""
         B = len(slots)
         logits = torch.empty(B, self._vocabulary)
-        numbers = ctypes.c_int64 * B
-        self._function(
+        self._decode(
             ctypes.byref(self._model),
             ctypes.byref(self._cache_of(cache)),
             B,
             ctypes.c_void_p(ids.data_ptr()),
-            numbers(*slots),
-            numbers(*positions),
+            *_numbers(slots, positions),
             ctypes.c_void_p(logits.data_ptr()),
             torch.get_num_threads(),
         )
         return logits
+
+    def attention(
+        self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
+    ) -> Callable[[int, object, Tensor], Tensor]:
+        """Attention of one more token of each text: an `Attend` of `decoder.py`."""
+        model, pointers = ctypes.byref(self._model), ctypes.byref(self._cache_of(cache))
+        B, width = len(slots), self._model.n_heads * self._model.head_dim
+        numbers, threads = _numbers(slots, positions), torch.get_num_threads()
+
+        def attend(number: int, _: object, qkv: Tensor) -> Tensor:
+            heads, mixed = qkv.float(), torch.empty(B, width)  # heads are turned in place
+            inputs, outputs = (ctypes.c_void_p(t.data_ptr()) for t in (heads, mixed))
+            self._attend(model, pointers, number, B, *numbers, inputs, outputs, threads)
+            return mixed.to(qkv.dtype)
+
+        return attend
 
     def _cache_of(self, cache: SlotCache) -> _Cache:
         """Pointers into a cache, made again after it has grown."""
@@ -176,6 +190,10 @@ class NativeStep:
         return floats.data_ptr()
 
 
+def _numbers(*columns: Sequence[int]) -> "list[ctypes.Array[ctypes.c_int64]]":
+    return [(ctypes.c_int64 * len(column))(*column) for column in columns]
+
+
 def _flipped(quantized: Quantized) -> Tensor:
     """Values as decode.c wants them: 8 bits plus 128, 4 bits in two's complement."""
     if quantized.bits == 8:
@@ -197,7 +215,7 @@ def load() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None  # torch does it
-    library.decode.restype = None
+    library.decode.restype = library.attend_texts.restype = None
     return library
 
 

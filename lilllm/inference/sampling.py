@@ -14,7 +14,6 @@ from torch import Tensor
 
 from lilllm.config.schema import GenerateConfig
 
-
 LIKELY = 1e-3
 """Probability of the tokens that are sorted first when a nucleus is sought."""
 

@@ -7,6 +7,7 @@ is `chat.py`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError, ConfigError
@@ -15,6 +16,7 @@ from lilllm.inference import Engine
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.tokenizer import StreamDecoder
 
+Bits = Literal[8, 4]
 OnText = Callable[[int, int, str], None]
 
 
@@ -52,6 +54,7 @@ def run(
     samples: int = 1,
     seed: int = 0,
     chat: bool | None = None,
+    quantize: Bits | None = None,
     on_text: OnText | None = None,
 ) -> GenerateResult:
     """Continue every prompt.
@@ -64,6 +67,7 @@ def run(
         samples: continuations of each prompt.
         seed: equal seeds give equal samples.
         chat: take a prompt as a user's message; None: where the model is trained for it.
+        quantize: bits to round the weights to.
         on_text: called with (prompt number, sample number, new text) as it is produced.
 
     Raises:
@@ -79,7 +83,7 @@ def run(
         raise CheckpointError(f"{loaded.folder}: has no chat template", "--no-chat continues text")
     if chat and not loaded.chat_trained:
         report(Caution("this base model was never trained to chat: expect it to ramble"))
-    engine = make_engine(loaded)
+    engine = make_engine(loaded, quantize=quantize)
     texts = [whole(prompt) for prompt in prompts]
     ids = [
         loaded.tokenizer.encode_chat(
@@ -109,10 +113,12 @@ def run(
     )
 
 
-def make_engine(loaded: Loaded) -> Engine:
-    """An engine for an opened checkpoint."""
+def make_engine(loaded: Loaded, *, max_streams: int = 32, quantize: Bits | None = None) -> Engine:
+    """An engine for an opened checkpoint; see `Engine`."""
     return Engine(
         loaded.model,
+        max_streams=max_streams,
+        quantize=quantize,
         stop_ids=loaded.stop_ids,
         new_decoder=lambda: StreamDecoder(loaded.tokenizer),
     )

@@ -9,6 +9,7 @@ import transformers
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError
 from lilllm.inference import Engine, Request
+from lilllm.inference.decoder import Piece
 from lilllm.model import Shape, Transformer, save_model
 
 torch.set_num_threads(1)
@@ -223,7 +224,12 @@ def test_a_conversation_goes_on_in_its_slot() -> None:
     longer = [*PROMPT, *first, 7, 8]
     computed: list[int] = []
     prefill = engine.decoder.prefill
-    engine.decoder.prefill = lambda ids, *rest: (computed.extend(ids), prefill(ids, *rest))
+
+    def listen(pieces: list[Piece], *rest: object) -> None:
+        computed.extend(token for piece in pieces for token in piece.ids)
+        prefill(pieces, *rest)
+
+    engine.decoder.prefill = listen
     again = engine.generate(longer, SAMPLED).samples[0]
     assert computed == [first[-1], 7]
     assert again == Engine(model).generate(longer, SAMPLED).samples[0]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lilllm.inference import native
-from lilllm.inference.decoder import Decoder
+from lilllm.inference.decoder import NATIVE_TEXTS, Decoder, Piece
 from lilllm.inference.weights import Weights
 from lilllm.model import Shape, Transformer
 
@@ -25,7 +25,7 @@ SHAPES = {
         logit_softcap=5.0,
     ),
 }
-TEXTS = 6
+TEXTS = NATIVE_TEXTS
 needs_compiler = pytest.mark.skipif(native.load() is None, reason="no C compiler")
 
 
@@ -45,7 +45,7 @@ def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
     cache.reserve(len(texts), 64)
     lengths = [5 + 3 * text for text in texts]
     for slot, (text, length) in enumerate(zip(texts, lengths, strict=True)):
-        decoder.prefill(ids[text, :length].tolist(), slot, 0, cache)
+        decoder.prefill([Piece(ids[text, :length].tolist(), slot, 0)], cache)
     steps = []
     for step in range(4):
         at = [length + step for length in lengths]
