@@ -30,7 +30,7 @@ from lilllm.config import load_config
 from lilllm.interop.gguf_write import write_gguf
 from lilllm.model import Transformer, save_model
 from lilllm.stages.model_shape import resolve_shape
-from lilllm.tokenizer import train_bpe
+from lilllm.tokenizer import Tokenizer, train_bpe
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("generate_worker.py")
@@ -88,7 +88,7 @@ def make_model(folder: Path) -> None:
     shape = resolve_shape(config.model, config.tokenizer.vocab_size)
     model = Transformer(shape, seed=0)
     save_model(folder, model, bos_id=0, eos_ids=[0], pad_id=None, generation={})
-    tokenizer = train_bpe(["a few words, to have some merges"], 300)
+    tokenizer = Tokenizer.trained(train_bpe(["a few words, to have some merges"], 280))
     path = folder / "f32.gguf"
     write_gguf(path, model, tokenizer, name="39m", dtype="f32", warn=lambda text: None)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lilllm.cli.arguments import Json
+from lilllm.cli.arguments import Json, bits_of
 
 
 def export(
@@ -30,9 +30,20 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="File or folder to make.", show_default="in exports/")
     ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            help="int8 or int4: a smaller folder for lilllm itself, instead of --to; the loss is "
+            "measured."
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="With --quantize, a file to measure the loss with; repeatable."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write a model in the format of another program.
+    """Write a model in the format of another program, or in fewer bits.
 
     Example: lilllm export runs/demo --to gguf --dtype q8_0
     """
@@ -43,6 +54,11 @@ def export(
         from lilllm.stages.export import run
         from lilllm.stages.find_checkpoint import find_checkpoint
 
+        if bits := bits_of(quantize):
+            from lilllm.stages import quantize as stage
+
+            folder = find_checkpoint(checkpoint, report)
+            return stage.run(folder, bits, report, out=out, texts=text or ())
         return run(find_checkpoint(checkpoint, report), to, report, dtype=dtype, out=out)
 
     run_command("export", json, work)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lilllm.cli.arguments import Json
+from lilllm.cli.arguments import Json, Quantize, bits_of
 
 if TYPE_CHECKING:
     from lilllm.config.schema import GenerateConfig
@@ -22,7 +22,12 @@ MaxNewTokens = Annotated[int | None, typer.Option(help="Tokens to generate at mo
 Temperature = Annotated[float | None, typer.Option(help="0 takes the most likely token.")]
 TopK = Annotated[int | None, typer.Option(help="Keep this many likeliest tokens; 0: all.")]
 TopP = Annotated[float | None, typer.Option(help="Keep the likeliest tokens of this probability.")]
+MinP = Annotated[
+    float | None, typer.Option(help="Keep tokens this many times as likely as the best.")
+]
 Penalty = Annotated[float | None, typer.Option(help="Above 1: repeat less.")]
+Presence = Annotated[float | None, typer.Option(help="Above 0: avoid tokens of the new text.")]
+Frequency = Annotated[float | None, typer.Option(help="The same for each time that it came.")]
 Stop = Annotated[list[str] | None, typer.Option(help="A string that ends the text; repeatable.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal texts.")]
 
@@ -33,13 +38,20 @@ def generate(
         list[str] | None, typer.Option("--prompt", "-p", help="Text to continue; repeatable.")
     ] = None,
     prompt_file: Annotated[Path | None, typer.Option(help="A file with one more prompt.")] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option(help="A file with more prompts, one on each line.")
+    ] = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    min_p: MinP = None,
     repetition_penalty: Penalty = None,
+    presence_penalty: Presence = None,
+    frequency_penalty: Frequency = None,
     stop: Stop = None,
     seed: Seed = 0,
+    quantize: Quantize = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts per prompt.")] = 1,
     chat: Annotated[
         bool | None,
@@ -59,16 +71,21 @@ def generate(
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
+        "min_p": min_p,
         "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
         "stop": stop or None,
     }
 
     def work(report: Report) -> object:
         sampling_options({}, given)  # a wrong one is told before anything is loaded
+        bits = bits_of(quantize)
         from lilllm.stages import generate as stage
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
 
         files = [stage.read_prompt(prompt_file)] if prompt_file else []
+        files += stage.read_prompt(prompts_file).split("\n") if prompts_file else []
         folder = find_checkpoint(checkpoint, report)
         loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
@@ -83,7 +100,8 @@ def generate(
             samples=samples,
             seed=seed,
             chat=chat,
-            on_text=writer.stream if writer and samples == 1 else None,
+            quantize=bits,
+            on_text=writer.stream if writer and writer.streams else None,
         )
         if writer:
             writer.finish([sample.text for sample in result.samples])
@@ -105,33 +123,32 @@ def sampling_options(defaults: dict[str, Any], given: dict[str, Any]) -> "Genera
 
 
 class _Writer:
-    """Texts on stdout: a single sample as it is produced, several one after the other."""
+    """Texts on stdout: a single one as it is produced, several one after the other."""
 
     def __init__(self, prompts: list[str], samples: int, gap: str) -> None:
         self.prompts, self.samples, self.gap = prompts, samples, gap
-        self.begun = -1
+        self.streams = samples == len(prompts) == 1
+        self.begun = False
 
-    def stream(self, number: int, _: int, text: str) -> None:
-        self._begin(number)
+    def stream(self, _prompt: int, _sample: int, text: str) -> None:
+        self._begin()
         sys.stdout.write(text)
         sys.stdout.flush()
 
     def finish(self, texts: list[str]) -> None:
-        if self.samples == 1:
-            self._begin(len(self.prompts) - 1)  # where no text came
+        if self.streams:
+            self._begin()  # where no text came
             sys.stdout.write("\n")
             return
         for index, text in enumerate(texts):
             separator = "\n" if index else ""
-            sys.stdout.write(
-                f"{separator}{_shown(self.prompts[index // self.samples])}{self.gap}{text}\n"
-            )
+            prompt = _shown(self.prompts[index // self.samples])
+            sys.stdout.write(f"{separator}{prompt}{self.gap}{text}\n")
 
-    def _begin(self, number: int) -> None:
-        while self.begun < number:
-            self.begun += 1
-            separator = "\n\n" if self.begun else ""
-            sys.stdout.write(separator + _shown(self.prompts[self.begun]) + self.gap)
+    def _begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            sys.stdout.write(_shown(self.prompts[0]) + self.gap)
 
 
 def _shown(prompt: str) -> str:

@@ -27,20 +27,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
 
 import torch
-from torch import Tensor
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import ConfigError
 from lilllm.inference.cache import ROUND_TO, WORTH_COPYING
 from lilllm.inference.decoder import Decoder, Piece
-from lilllm.inference.request import Delta, FinishReason, Request, TokenScore
-from lilllm.inference.sampling import History, Sampler, next_tokens, sample_generator
-from lilllm.inference.stopping import TextDecoder, TextStream
+from lilllm.inference.request import Delta, FinishReason, Request
+from lilllm.inference.stopping import TextDecoder
+from lilllm.inference.stream import Stream, choose_tokens, score_tokens
 from lilllm.inference.weights import Weights
 from lilllm.model import Transformer, count_parameters
+from lilllm.model.quantized import Bits
 
 ONE_THREAD_BELOW = 2e7
 """Parameters times samples below which a CPU decodes with one thread: there is less to compute
@@ -82,26 +81,6 @@ class Generation:
     decode_s: float
 
 
-class _Stream:
-    """A request that was taken in: what of its prompt is done, and its text so far."""
-
-    def __init__(self, number: int, request: Request, engine: "Engine") -> None:
-        self.number, self.request = number, request
-        self.prompt = list(request.prompt_ids)
-        options = request.options
-        self.budget = engine.budget(len(self.prompt), options)
-        self.slot = -1
-        self.done = 0  # positions whose keys and values are stored
-        self.last = self.prompt[-1]  # the token that the next step reads
-        self.new_tokens = 0
-        self.text = TextStream(engine.new_decoder() if engine.new_decoder else None, options.stop)
-        self.draw = sample_generator(request.seed, request.sample)
-        self.sampler = Sampler.of(options)
-        vocabulary, device = engine.decoder.shape.vocab_size, engine.decoder.device
-        looks_back = self.sampler.looks_back
-        self.history = History(self.prompt, vocabulary, device) if looks_back else None
-
-
 class Engine:
     """Generates with one model.
 
@@ -124,7 +103,7 @@ class Engine:
         max_streams: int = 32,
         capacity: int | None = None,
         prefill_chunk: int = 512,
-        quantize: Literal[8, 4] | None = None,
+        quantize: Bits | None = None,
     ) -> None:
         self.stop_ids, self.new_decoder = frozenset(stop_ids), new_decoder
         self.decoder = Decoder(Weights(model, quantize))
@@ -134,9 +113,9 @@ class Engine:
         self.capacity = min(capacity or context, context)
         self.parameters = sum(count_parameters(model.shape).values())
         self._numbers = count()
-        self._waiting: deque[_Stream] = deque()
-        self._prefilling: _Stream | None = None
-        self._running: list[_Stream] = []
+        self._waiting: deque[Stream] = deque()
+        self._prefilling: Stream | None = None
+        self._running: list[Stream] = []
 
     @property
     def busy(self) -> bool:
@@ -178,7 +157,14 @@ class Engine:
             raise ValueError(f"a token of the prompt is outside the vocabulary {vocabulary}")
         if request.options.stop and self.new_decoder is None:
             raise ValueError("stop strings need a decoder")
-        stream = _Stream(next(self._numbers), request, self)
+        stream = Stream(
+            next(self._numbers),
+            request,
+            self.budget(len(prompt), request.options),
+            self.new_decoder() if self.new_decoder else None,
+            vocabulary,
+            self.decoder.device,
+        )
         self._waiting.append(stream)
         return stream.number
 
@@ -274,7 +260,7 @@ class Engine:
     def _take_in(self) -> None:
         """Give slots to waiting requests and compute up to a chunk of their prompts."""
         room = self.prefill_chunk
-        taken: list[tuple[_Stream, Piece]] = []
+        taken: list[tuple[Stream, Piece]] = []
         while room > 0 and (stream := self._prefilling or self._admit(taken)) is not None:
             # the last token of a prompt is read by the step that decodes its first new one
             ids = stream.prompt[stream.done : -1][:room]
@@ -288,7 +274,7 @@ class Engine:
                 self._prefilling = None
         self._prefill(taken)
 
-    def _prefill(self, taken: list[tuple[_Stream, Piece]]) -> None:
+    def _prefill(self, taken: list[tuple[Stream, Piece]]) -> None:
         """Compute pieces of prompts and forget them."""
         if taken:
             self.decoder.prefill([piece for _, piece in taken], self.cache)
@@ -296,7 +282,7 @@ class Engine:
             self.cache.held[stream.slot] += piece.ids
         taken.clear()
 
-    def _admit(self, taken: list[tuple[_Stream, Piece]]) -> _Stream | None:
+    def _admit(self, taken: list[tuple[Stream, Piece]]) -> Stream | None:
         """The next waiting request with a slot, if there is room for one more."""
         if not self._waiting or self.running >= self.max_streams:
             return None
@@ -319,82 +305,19 @@ class Engine:
         for stream in streams:
             self.cache.held[stream.slot].append(stream.last)
             stream.done += 1
-        tokens = self._choose(streams, logits)
-        chosen = tokens.tolist()
-        scores = _scores(streams, logits, tokens)
-        return [
-            self._accept(stream, token, score)
-            for stream, token, score in zip(streams, chosen, scores, strict=True)
-        ]
+        tokens = choose_tokens(streams, logits)
+        scores = score_tokens(streams, logits, tokens)
+        deltas = []
+        for stream, token, score in zip(streams, tokens.tolist(), scores, strict=True):
+            delta = stream.accept(token, score, self.stop_ids)
+            if delta.finish_reason is not None:
+                self._leave(stream)
+            deltas.append(delta)
+        return deltas
 
-    def _choose(self, streams: list[_Stream], logits: Tensor) -> Tensor:
-        """The next token [B] of each stream; those that sample alike do it together."""
-        groups: dict[Sampler, list[int]] = {}
-        for row, stream in enumerate(streams):
-            groups.setdefault(stream.sampler, []).append(row)
-        tokens = torch.empty(len(streams), dtype=torch.long, device=logits.device)
-        for sampler, rows in groups.items():
-            chosen = [streams[row] for row in rows]
-            histories = [stream.history for stream in chosen if stream.history is not None]
-            alike = logits if len(groups) == 1 else logits[rows]
-            picked = next_tokens(alike, sampler, histories, [stream.draw for stream in chosen])
-            if len(groups) == 1:
-                tokens = picked
-            else:
-                tokens[rows] = picked
-        for row, stream in enumerate(streams):
-            if stream.history is not None:
-                stream.history.add(tokens[row : row + 1])
-        return tokens
-
-    def _accept(self, stream: _Stream, token: int, score: TokenScore | None) -> Delta:
-        """Add a token to its text, or end it."""
-        reason: FinishReason | None = None
-        new: tuple[int, ...] = ()
-        if token in self.stop_ids:
-            reason = "stop"
-        else:
-            new = (token,)
-            stream.new_tokens += 1
-            stream.last = token
-            if stream.text.push(token):
-                reason = "stop"
-            elif stream.new_tokens == stream.budget:
-                reason = "length"
-        if reason is not None:
-            if stream.text.finish():
-                reason = "stop"
-            self._leave(stream)
-        return Delta(
-            request=stream.number,
-            token_ids=new,
-            text=stream.text.take(),
-            scores=(score,) if new and score is not None else (),
-            finish_reason=reason,
-            prompt_tokens=len(stream.prompt),
-            new_tokens=stream.new_tokens,
-        )
-
-    def _leave(self, stream: _Stream) -> None:
+    def _leave(self, stream: Stream) -> None:
         self._running.remove(stream)
         self.cache.release(stream.slot)
-
-
-def _scores(streams: list[_Stream], logits: Tensor, tokens: Tensor) -> list[TokenScore | None]:
-    """Log-probabilities of the chosen tokens and the likeliest ones, where asked for."""
-    scores: list[TokenScore | None] = [None] * len(streams)
-    rows = [row for row, stream in enumerate(streams) if stream.request.logprobs is not None]
-    if not rows:
-        return scores
-    logprobs = logits[rows].log_softmax(dim=-1)
-    most = max(streams[row].request.logprobs or 0 for row in rows)
-    top = logprobs.topk(min(most, logprobs.shape[-1]), dim=-1)
-    own = logprobs.gather(1, tokens[rows][:, None])[:, 0].tolist()
-    likeliest = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    for row, logprob, (ids, values) in zip(rows, own, likeliest, strict=True):
-        pairs = list(zip(ids, values, strict=True))[: streams[row].request.logprobs]
-        scores[row] = TokenScore(int(tokens[row]), logprob, tuple(pairs))
-    return scores
 
 
 @contextmanager

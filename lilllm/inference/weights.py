@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lilllm.model import Transformer
-from lilllm.model.quantized import Quantized, can_quantize, quantize
+from lilllm.model.quantized import OUTER, Bits, Quantized, can_quantize, quantize
 from lilllm.model.transformer import Attention, Block, FeedForward
-
-OUTER_BITS = 8
-"""Bits of embedding and output matrix in a quantized model: they suffer most from fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +54,9 @@ class Weights:
         bits: 8 or 4 rounds the matrices to that; None keeps them.
     """
 
-    def __init__(self, model: Transformer, bits: int | None = None) -> None:
+    def __init__(self, model: Transformer, bits: Bits | None = None) -> None:
         self.shape = model.shape
-        outer = OUTER_BITS if bits else None
+        outer: Bits | None = OUTER if bits else None
         embedding = model.model.embed_tokens.weight.detach()
         self.head = _projection(model.output_weight.detach(), None, outer)
         tied = model.lm_head is None
@@ -71,7 +68,7 @@ class Weights:
         self.cos, self.sin = model.cos, model.sin  # fp32 [positions of the context, K]
 
 
-def _layer(block: Block, bits: int | None) -> Layer:
+def _layer(block: Block, bits: Bits | None) -> Layer:
     attention: Attention = block.self_attn
     mlp: FeedForward = block.mlp
     heads = attention.q_norm, attention.k_norm
@@ -87,7 +84,7 @@ def _layer(block: Block, bits: int | None) -> Layer:
     )
 
 
-def _fused(bits: int | None, *parts: nn.Linear) -> Projection:
+def _fused(bits: Bits | None, *parts: nn.Linear) -> Projection:
     """Layers on the same input as one product."""
     weights = [part.weight.detach() for part in parts]
     biases = [part.bias.detach() for part in parts if part.bias is not None]
@@ -95,7 +92,7 @@ def _fused(bits: int | None, *parts: nn.Linear) -> Projection:
     return _projection(weight, torch.cat(biases) if biases else None, bits)
 
 
-def _projection(weight: Tensor, bias: Tensor | None, bits: int | None) -> Projection:
+def _projection(weight: Tensor, bias: Tensor | None, bits: Bits | None) -> Projection:
     if bits is None or not can_quantize(weight):
         return Projection(weight, bias)
     rounded = quantize(weight, bits)

@@ -30,6 +30,7 @@ from lilllm.files import (
     write_json,
 )
 from lilllm.model import hugging_face
+from lilllm.model.quantized import SCALES, VALUES, Bits, quantize_state, unpack
 from lilllm.model.transformer import Shape, Transformer, rotary_tables
 
 WEIGHTS = "model.safetensors"
@@ -49,6 +50,7 @@ def save_model(
     generation: Mapping[str, Any],
     weights: Mapping[str, Tensor] | None = None,
     labels: Sequence[str] = (),
+    bits: Bits | None = None,
 ) -> None:
     """Write `model.safetensors`, `config.json` and `generation_config.json` into a folder.
 
@@ -61,6 +63,7 @@ def save_model(
         generation: sampling defaults, named as in the config's `generate` section.
         labels: names of the classes, of a model with a classification head.
         weights: the model's state dict where its parameters are elsewhere (gathered shards).
+        bits: 8 or 4 rounds the matrices to that; such a folder is only for lilllm.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
@@ -68,6 +71,7 @@ def save_model(
     state = weights if weights is not None else model.state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     dtype = FLOATS[tensors["model.embed_tokens.weight"].dtype]
+    tensors = quantize_state(tensors, bits) if bits else tensors
     path = folder / WEIGHTS
     try:
         save_file(tensors, path, metadata={"format": "pt"})
@@ -76,10 +80,10 @@ def save_model(
     except SafetensorError as err:  # it wraps the system's error into its text
         raise write_error(path, OSError(errno.EIO, str(err))) from err
     specials = bos_id, list(eos_ids), pad_id
-    write_json(
-        folder / "config.json",
-        hugging_face.config_from_shape(model.shape, dtype, *specials, labels),
-    )
+    config = hugging_face.config_from_shape(model.shape, dtype, *specials, labels)
+    if bits:
+        config["quantization_config"] = hugging_face.quantization(bits)
+    write_json(folder / "config.json", config)
     write_json(
         folder / "generation_config.json", hugging_face.generation_to_json(generation, *specials)
     )
@@ -160,6 +164,11 @@ def load_generation(folder: Path) -> dict[str, Any]:
     """Sampling defaults of a folder, named as in the config's `generate`; absent ones left out."""
     path = folder / "generation_config.json"
     return hugging_face.generation_from_json(_read_optional(path))
+
+
+def load_bits(folder: Path) -> Bits | None:
+    """Bits of the matrices of a folder that was saved in few; None otherwise."""
+    return hugging_face.bits_of(_read_config(folder))
 
 
 def load_stop_ids(folder: Path) -> frozenset[int]:
@@ -268,37 +277,61 @@ def _read_tensors(
 ) -> dict[str, Tensor]:
     """Every tensor of `model`, checked for name, shape and type. `dtype` None: the file's own."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    kept = {name + VALUES if name + VALUES in sources else name: name for name in wanted}
+    scales = {key.removesuffix(VALUES) + SCALES for key in kept if key not in wanted}
     tied = model.shape.tie_embeddings and "lm_head.weight" in sources
     extra = sorted(
         name
-        for name in sources.keys() - wanted.keys()
+        for name in sources.keys() - kept.keys() - scales
         if not name.endswith("rotary_emb.inv_freq") and not (tied and name == "lm_head.weight")
     )
-    _refuse_names(folder, "lack", sorted(wanted.keys() - sources.keys()))
+    _refuse_names(folder, "lack", sorted((kept.keys() | scales) - sources.keys()))
     _refuse_names(folder, "have the unknown", extra)
     state: dict[str, Tensor] = {}
     for path in sorted(set(sources.values())):
         with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
-                if name not in wanted:
+            for key in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
+                if key not in kept:
                     continue
-                found = tuple(file.get_slice(name).get_shape())
-                if found != wanted[name]:
-                    raise CheckpointError(
-                        f"{path}: {name} has shape {list(found)}, config.json says "
-                        f"{list(wanted[name])}"
-                    )
-                tensor = file.get_tensor(name)
-                if tensor.dtype not in FLOATS:
-                    raise CheckpointError(
-                        f"{path}: {name} has type {tensor.dtype}; read are "
-                        f"{', '.join(FLOATS.values())}"
-                    )
+                name = kept[key]
+                if key == name:
+                    tensor = _read_floats(file, path, name, wanted[name])
+                else:
+                    tensor = _read_packed(file, path, name, wanted[name])
                 # a copy, because the tensor may be a view into the mapped file
                 state[name] = tensor.to(device, dtype or tensor.dtype, copy=True)
     if tied:
         _check_tied(sources["lm_head.weight"], state["model.embed_tokens.weight"])
     return state
+
+
+def _read_floats(file: Any, path: Path, name: str, wanted: tuple[int, ...]) -> Tensor:
+    """A tensor as it is in the file, of the wanted shape."""
+    _refuse_shape(path, name, tuple(file.get_slice(name).get_shape()), wanted)
+    tensor: Tensor = file.get_tensor(name)
+    if tensor.dtype not in FLOATS:
+        raise CheckpointError(
+            f"{path}: {name} has type {tensor.dtype}; read are {', '.join(FLOATS.values())}"
+        )
+    return tensor
+
+
+def _read_packed(file: Any, path: Path, name: str, wanted: tuple[int, ...]) -> Tensor:
+    """A matrix that is in few bits in the file, as the fp32 numbers that it stands for."""
+    try:
+        matrix = unpack(name, file.get_tensor(name + VALUES), file.get_tensor(name + SCALES))
+    except ValueError as err:
+        raise CheckpointError(f"{path}: {err}", DAMAGED) from err
+    tensor = matrix.dequantize()
+    _refuse_shape(path, name, tuple(tensor.shape), wanted)
+    return tensor
+
+
+def _refuse_shape(path: Path, name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if found != wanted:
+        raise CheckpointError(
+            f"{path}: {name} has shape {list(found)}, config.json says {list(wanted)}"
+        )
 
 
 def _refuse_names(folder: Path, verb: str, names: list[str]) -> None:

@@ -6,9 +6,10 @@ the weights beside them is `checkpoint.py`.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lilllm.errors import CheckpointError
+from lilllm.model.quantized import GROUP, Bits
 from lilllm.model.transformer import ACTIVATIONS, Shape
 
 OWN_CLASS = "LilllmForCausalLM"
@@ -205,6 +206,17 @@ def generation_from_json(config: Any) -> dict[str, Any]:
     return options
 
 
+def quantization(bits: Bits) -> dict[str, Any]:
+    """The `quantization_config` of a model whose matrices are in few bits; only lilllm reads it."""
+    return {"quant_method": "lilllm", "bits": bits, "group_size": GROUP}
+
+
+def bits_of(config: Any) -> Bits | None:
+    """The bits that a `config.json` of ours says the matrices have."""
+    kept = config.get("quantization_config") if isinstance(config, dict) else None
+    return next((bits for bits in get_args(Bits) if kept == quantization(bits)), None)
+
+
 def token_ids(config: Any, key: str) -> tuple[int, ...]:
     """The ids under `key` (a number, a list or nothing) of a config, as a tuple."""
     value = config.get(key) if isinstance(config, dict) else None
@@ -269,7 +281,7 @@ def _refuse_unsupported(config: dict[str, Any], architecture: str, path: Path) -
         "mlp_bias": bool(config.get("mlp_bias")),
         "use_sliding_window": bool(sliding),
         "layer_types": any(kind != "full_attention" for kind in layer_types),
-        "quantization_config": bool(config.get("quantization_config")),
+        "quantization_config": bool(config.get("quantization_config")) and not bits_of(config),
         "partial_rotary_factor": config.get("partial_rotary_factor", 1.0) not in (None, 1.0),
     }
     for key, wrong in refused.items():

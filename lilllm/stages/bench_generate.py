@@ -13,9 +13,9 @@ from lilllm.config.schema import GenerateConfig
 from lilllm.events import Note, Report
 from lilllm.inference import Engine
 from lilllm.model.checkpoint import is_checkpoint, load_model
+from lilllm.model.quantized import Bits
 from lilllm.model.transformer import Transformer
 from lilllm.stages.find_checkpoint import find_checkpoint
-from lilllm.stages.generate import Bits
 from lilllm.stages.model_shape import resolve_shape
 from lilllm.training.hardware import resolve_machine
 

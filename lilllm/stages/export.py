@@ -82,7 +82,7 @@ def run(
     name = export_name(folder)
     suffix = {"gguf": f"-{dtype or stored}.gguf", "hf": "-hf", "ollama": "-ollama"}[to]
     path = out or EXPORTS / f"{name}{suffix}"
-    _refuse_taken(path, is_file=to == "gguf")
+    refuse_taken(path, is_file=to == "gguf")
     loaded = load_checkpoint(folder, device="cpu")
     if class_of(loaded.model.shape) == OWN_CLASS:
         raise ConfigError(
@@ -160,7 +160,7 @@ def _hf(loaded: Loaded, path: Path, name: str, dtype: str, stored: str, report: 
             )
 
 
-def _refuse_taken(path: Path, *, is_file: bool) -> None:
+def refuse_taken(path: Path, *, is_file: bool) -> None:
     """Only an earlier export is replaced."""
     if is_file:
         taken = path.is_dir()

@@ -23,11 +23,13 @@ from lilllm.files import MANIFEST, manifest_problem
 from lilllm.model.checkpoint import (
     OURS,
     is_checkpoint,
+    load_bits,
     load_generation,
     load_model,
     load_stop_ids,
     verify,
 )
+from lilllm.model.quantized import Bits
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import resolve_device
@@ -41,7 +43,8 @@ class Loaded:
     """An opened checkpoint.
 
     config: of the run that made it, None for a foreign one. generate: its sampling defaults.
-    stop_ids: tokens that end a text. chat_trained: whether it has learnt to answer.
+    stop_ids: tokens that end a text. chat_trained: whether it has learnt to answer. bits: of its
+    matrices where it was saved in few.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Loaded:
     generate: GenerateConfig
     stop_ids: frozenset[int]
     chat_trained: bool
+    bits: Bits | None = None
 
     def prompt_ids(self, text: str) -> list[int]:
         """Ids of the beginning of a text; at least one, the token that begins every text."""
@@ -133,6 +137,7 @@ def load_checkpoint(
         generate=generate or stored,
         stop_ids=tokenizer.stop_ids | load_stop_ids(folder),
         chat_trained="base" in record if record else tokenizer.chat_template is not None,
+        bits=load_bits(folder),
     )
 
 

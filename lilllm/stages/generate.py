@@ -7,16 +7,15 @@ is `chat.py`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Report
 from lilllm.inference import Engine
+from lilllm.model.quantized import Bits
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.tokenizer import StreamDecoder
 
-Bits = Literal[8, 4]
 OnText = Callable[[int, int, str], None]
 
 
@@ -114,11 +113,11 @@ def run(
 
 
 def make_engine(loaded: Loaded, *, max_streams: int = 32, quantize: Bits | None = None) -> Engine:
-    """An engine for an opened checkpoint; see `Engine`."""
+    """An engine for an opened checkpoint; see `Engine`. One kept in few bits decodes with these."""
     return Engine(
         loaded.model,
         max_streams=max_streams,
-        quantize=quantize,
+        quantize=quantize or loaded.bits,
         stop_ids=loaded.stop_ids,
         new_decoder=lambda: StreamDecoder(loaded.tokenizer),
     )
