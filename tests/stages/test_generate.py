@@ -90,7 +90,7 @@ def test_a_chat_keeps_its_history_until_it_no_longer_fits(loaded: Loaded) -> Non
         chat.say(f"Tell me more {number}")
         assert chat.messages[0] == {"role": "system", "content": "Be kind."}
         assert [turn["role"] for turn in chat.turns[-2:]] == ["user", "assistant"]
-    assert 2 <= len(chat.turns) < 16
+    assert 2 <= chat.forgotten < len(chat.turns) == 16
     assert chat.turns[-2]["content"] == "Tell me more 7"
     assert any(isinstance(event, Caution) and "forgotten" in event.text for event in heard)
     chat.reset()
