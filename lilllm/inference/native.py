@@ -93,7 +93,7 @@ class NativeStep:
             shape.n_heads,
             shape.n_kv_heads,
             shape.head_dim,
-            shape.d_ff,
+            weights.d_ff,
             shape.activation == "relu2",
             shape.norm_eps,
             layers,
@@ -110,7 +110,7 @@ class NativeStep:
     def fits(weights: Weights) -> bool:
         """Whether decode.c can do this model's arithmetic."""
         shape = weights.shape
-        wide = shape.d_model, shape.d_ff, shape.n_heads * shape.head_dim
+        wide = shape.d_model, shape.n_heads * shape.head_dim
         return (
             weights.device.type == "cpu"
             and weights.dtype in KINDS

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lilllm.model import Transformer
-from lilllm.model.quantized import OUTER, Bits, Quantized, can_quantize, quantize
+from lilllm.model.quantized import GROUP, OUTER, Bits, Quantized, can_quantize, quantize
 from lilllm.model.transformer import Attention, Block, FeedForward
 
 
@@ -56,6 +56,7 @@ class Weights:
 
     def __init__(self, model: Transformer, bits: Bits | None = None) -> None:
         self.shape = model.shape
+        self.d_ff = -(-model.shape.d_ff // GROUP) * GROUP  # widened by zeros to whole groups
         outer: Bits | None = OUTER if bits else None
         embedding = model.model.embed_tokens.weight.detach()
         self.head = _projection(model.output_weight.detach(), None, outer)
@@ -63,33 +64,39 @@ class Weights:
         self.embedding = self.head.weight if tied else _projection(embedding, None, outer).weight
         self.dtype, self.device = embedding.dtype, embedding.device
         blocks = (block for block in model.model.layers if isinstance(block, Block))
-        self.layers = [_layer(block, bits) for block in blocks]
+        self.layers = [_layer(block, bits, self.d_ff - self.shape.d_ff) for block in blocks]
         self.norm = model.model.norm.weight.detach()
         self.cos, self.sin = model.cos, model.sin  # fp32 [positions of the context, K]
 
 
-def _layer(block: Block, bits: Bits | None) -> Layer:
+def _layer(block: Block, bits: Bits | None, padding: int) -> Layer:
+    """The weights of a block, its feed-forward width widened by some zeros."""
     attention: Attention = block.self_attn
     mlp: FeedForward = block.mlp
     heads = attention.q_norm, attention.k_norm
     normed = [norm.weight.detach() for norm in heads if isinstance(norm, nn.RMSNorm)]
+    qkv = attention.q_proj, attention.k_proj, attention.v_proj
+    wide = (
+        F.pad(part.weight.detach(), (0, 0, 0, padding)) for part in (mlp.gate_proj, mlp.up_proj)
+    )
+    down = _projection(mlp.down_proj.weight.detach(), None, bits)
+    if padding:
+        down = Projection(F.pad(down.weight, (0, padding)))
     return Layer(
         attention_norm=block.input_layernorm.weight.detach(),
-        qkv=_fused(bits, attention.q_proj, attention.k_proj, attention.v_proj),
+        qkv=_projection(torch.cat([part.weight.detach() for part in qkv]), _biases(*qkv), bits),
         head_norms=(normed[0], normed[1]) if normed else None,
-        out=_fused(bits, attention.o_proj),
+        out=_projection(attention.o_proj.weight.detach(), _biases(attention.o_proj), bits),
         mlp_norm=block.post_attention_layernorm.weight.detach(),
-        gate_up=_fused(bits, mlp.gate_proj, mlp.up_proj),
-        down=_fused(bits, mlp.down_proj),
+        gate_up=_projection(torch.cat([*wide]), None, bits),
+        down=down,
     )
 
 
-def _fused(bits: Bits | None, *parts: nn.Linear) -> Projection:
-    """Layers on the same input as one product."""
-    weights = [part.weight.detach() for part in parts]
+def _biases(*parts: nn.Linear) -> Tensor | None:
+    """The biases of layers on the same input, if they have any."""
     biases = [part.bias.detach() for part in parts if part.bias is not None]
-    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-    return _projection(weight, torch.cat(biases) if biases else None, bits)
+    return torch.cat(biases) if biases else None
 
 
 def _projection(weight: Tensor, bias: Tensor | None, bits: Bits | None) -> Projection:
