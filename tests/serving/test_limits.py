@@ -10,6 +10,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lilllm.serving.server import _bind
 from tests.serving.running import FakeEngine, Running, letters, running
 
 BODY = {"prompt": "x", "max_tokens": 5, "seed": 1}
@@ -111,6 +112,12 @@ def test_large_bodies_are_refused_before_they_are_read() -> None:
         slow = socket.create_connection(("127.0.0.1", up.port))
         slow.sendall(head + b"Content-Length: 10\r\n\r\n{")
         assert b" 408 " in slow.recv(1000)
+
+
+def test_small_pieces_are_sent_at_once() -> None:
+    with _bind("127.0.0.1", 0) as bound:
+        # what asyncio looks at before it sets TCP_NODELAY on the sockets that this one accepts
+        assert bound.proto == socket.IPPROTO_TCP
 
 
 def test_too_many_choices_and_long_prompts_are_refused() -> None:
