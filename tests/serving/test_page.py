@@ -97,6 +97,8 @@ def test_an_answer_is_streamed_stopped_and_made_again(open_page: Open) -> None:
 def test_a_click_on_a_token_shows_its_alternatives(open_page: Open) -> None:
     page = open_page(FakeEngine())
     say(page, "hi")
+    ligatures = "getComputedStyle(document.querySelector('.token')).fontVariantLigatures"
+    assert page.evaluate(ligatures) == "none"  # over two tokens it hides the second
     page.locator(".token").nth(2).click()
     panel = page.locator("#alternatives")
     assert "had a probability of 61 %" in panel.locator("h2").text_content()
