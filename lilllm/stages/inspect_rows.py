@@ -9,7 +9,7 @@ from typing import Any
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import read_rows
-from lilllm.data.conversations import Message, shape_of, to_messages
+from lilllm.data.conversations import Message, shape_of, text_of, to_messages
 from lilllm.data.preferences import to_preference
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report
@@ -93,6 +93,8 @@ def _as_seen(
     step: FinetuneConfig, tokenizer: Tokenizer | None, row: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """The shape of a row, and the spans of each text that the model sees of it."""
+    if step.method == "classify":
+        return _as_classified(step, tokenizer, row, where)
     texts: list[list[Message] | str]
     if step.method in OF_PAIRS:
         shape, pair = "preference", to_preference(row, where)
@@ -103,6 +105,18 @@ def _as_seen(
         return {"shape": shape}
     encoder = RowEncoder.of(tokenizer, step)
     return {"shape": shape, "seen": [_spans(tokenizer, *encoder.encode(text)) for text in texts]}
+
+
+def _as_classified(
+    step: FinetuneConfig, tokenizer: Tokenizer | None, row: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """A classifier reads the text alone; what it learns is the label."""
+    text, label = text_of(row, "text", where), text_of(row, "label", where)
+    if tokenizer is None:
+        return {"shape": "labelled"}
+    ids = RowEncoder.of(tokenizer, step).encode_text(text)
+    spans = _spans(tokenizer, ids, [0] * len(ids))
+    return {"shape": "labelled", "seen": [[*spans, {"text": f" -> {label}", "learnt": True}]]}
 
 
 def _spans(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> list[dict[str, Any]]:

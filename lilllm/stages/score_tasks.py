@@ -29,6 +29,8 @@ from lilllm.tokenizer import StreamDecoder, Tokenizer
 from lilllm.training.objectives.preferences import answer_log_probabilities
 
 RANK_ROWS = 16
+OTHER_SERIES = 1 << 32
+"""Added to the seed of built-in rows, so that they are others than a step with this seed learns."""
 SHOWN = 3
 """Answers that a result shows."""
 
@@ -52,7 +54,7 @@ class Scorer:
             ConfigError: the package that measures is not installed.
             DataError: a row cannot be read, there are none, or a label is unknown to the head.
         """
-        rows = _Rows.read(task, self.seed)
+        rows = _Rows.read(task, self.seed + OTHER_SERIES)
         self.report(Note(f"{name}: {len(rows.questions):,} rows of {task.kind}"))
         if self.labels:
             if task.kind != "classification":

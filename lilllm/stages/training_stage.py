@@ -43,6 +43,7 @@ FREE_KEYS = frozenset(
         "processes",
         "micro_batch_size",
         "distributed",
+        "tasks",
         "activation_checkpointing",
         "track",
     }

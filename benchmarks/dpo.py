@@ -1,0 +1,132 @@
+"""DPO on held-out pairs, split by instruction: reward accuracy, also where lengths are alike.
+
+    python benchmarks/dpo.py NAME BASE PAIRS [key=value ...]
+
+The result goes to benchmarks/results/dpo-NAME.json, the loss curves beside it as .png. Beside the
+model's accuracy stand that of always preferring the longer answer and that of both on pairs whose
+lengths in characters differ by a tenth at most.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import describe
+
+from lilllm.cli.display import Display
+from lilllm.config import Config
+from lilllm.config.load import load_config
+from lilllm.data import read_rows
+from lilllm.data.preferences import to_preference
+from lilllm.data.tables import AnswerPairs
+from lilllm.model.checkpoint import load_model
+from lilllm.stages.encode_rows import RowEncoder
+from lilllm.stages.finetune import run_step
+from lilllm.stages.methods.rows import is_held_out
+from lilllm.tokenizer import Tokenizer
+from lilllm.training.objectives.loss import move
+from lilllm.training.objectives.preferences import answer_log_probabilities
+
+RESULTS = Path(__file__).parent / "results"
+CONFIG = Path(__file__).parents[1] / "configs" / "dpo.yaml"
+STEP = "polite"
+
+
+def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[Any, Any, int, int]]:
+    """Both sides of the held-out pairs that fit, encoded, with the characters of their answers."""
+    section = config.finetune[STEP]
+    encoder = RowEncoder.of(tokenizer, section)
+    found = []
+    for row, where in read_rows(section.sources[0]):
+        pair = to_preference(row, where)
+        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
+        if not is_held_out(asked, section.val_fraction):
+            continue
+        sides = [encoder.encode(pair.prompt + side) for side in (pair.chosen, pair.rejected)]
+        if max(len(ids) for ids, _ in sides) <= length:
+            sizes = [len(side[-1]["content"]) for side in (pair.chosen, pair.rejected)]
+            found.append((*sides, *sizes))
+    return found
+
+
+def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
+    table = AnswerPairs([pair[0] for pair in pairs], [pair[1] for pair in pairs], fill_id)
+    import numpy as np
+
+    parts = []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(table), 8):
+            rows = np.arange(start, min(start + 8, len(table)))
+            ids, targets, _ = move(table.read(rows), "cpu")
+            parts.append(answer_log_probabilities(model, ids.flatten(0, 1), targets.flatten(0, 1)))
+    return torch.cat(parts).view(-1, 2).float()
+
+
+def accuracies(margins: list[float], sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    alike = [i for i, (a, b) in enumerate(sizes) if abs(a - b) <= 0.1 * max(a, b)]
+
+    def share(hits: list[bool]) -> float | None:
+        return sum(hits) / len(hits) if hits else None
+
+    return {
+        "held_out_pairs": len(sizes),
+        "reward_accuracy": share([margin > 0 for margin in margins]),
+        "always_longer_accuracy": share([a > b for a, b in sizes]),
+        "length_matched_pairs": len(alike),
+        "length_matched_reward_accuracy": share([margins[i] > 0 for i in alike]),
+        "length_matched_always_longer": share([sizes[i][0] > sizes[i][1] for i in alike]),
+    }
+
+
+def main() -> None:
+    name, base, pairs, *overrides = sys.argv[1:]
+    base, results = Path(base).resolve(), RESULTS.resolve()
+    config = load_config(
+        CONFIG,
+        [
+            f"finetune.{STEP}.base={base}",
+            f"finetune.{STEP}.sources=[{Path(pairs).resolve()}]",
+            *overrides,
+        ],
+    )
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, Display() as display:
+        os.chdir(folder)
+        done = run_step(config, STEP, display)
+        tokenizer = Tokenizer.load(base)
+        found = held_out(config, tokenizer, config.model.max_seq_len)
+        after = scores(load_model(done.checkpoint), found, tokenizer.end_id)
+        before = scores(load_model(base), found, tokenizer.end_id)
+        shutil.copy(f"runs/{config.name}/loss.png", results / f"dpo-{name}.png")
+        log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
+    rewards = (after - before) * config.finetune[STEP].dpo.beta
+    margins = (rewards[:, 0] - rewards[:, 1]).tolist()
+    result = {
+        **describe(),
+        "base": base.name,
+        "overrides": overrides,
+        "seconds_with_scoring": round(time.perf_counter() - began),
+        "pairs": done.rows,
+        "steps": done.step,
+        "peak_memory_bytes": done.peak_memory_bytes,
+        "training_bytes": done.training_bytes,
+        **accuracies(margins, [(pair[2], pair[3]) for pair in found]),
+        **done.measures,
+        "curve": [
+            {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
+            for event in map(json.loads, log)
+            if event["event"] == "step"
+        ],
+    }
+    (results / f"dpo-{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
