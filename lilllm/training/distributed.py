@@ -104,7 +104,7 @@ def join(device: str = "cpu") -> World:
         ConfigError: the environment is incomplete, or the device trains in one process only.
         RunError: there are fewer GPUs than processes, or the others cannot be reached.
     """
-    ready = dist.is_available() and dist.is_initialized()
+    ready = _several()
     size = dist.get_world_size() if ready else _number("WORLD_SIZE", 1)
     if size == 1:
         return World()
@@ -222,6 +222,9 @@ def shard(model: Transformer, world: World) -> None:
 @contextlib.contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
     """Give every process all weights, so that the first one may compute alone meanwhile."""
+    if not _several():
+        yield
+        return
     from torch.distributed.fsdp import FSDPModule
 
     shared = [module for module in model.modules() if isinstance(module, FSDPModule)]
@@ -236,25 +239,33 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
 def total_norm(gradients: list[Tensor]) -> float:
     """The norm of all gradients together, shares of other processes included."""
-    from torch.distributed.tensor import DTensor
-
-    norm = nn.utils.get_total_norm(gradients)
-    return float((norm.full_tensor() if isinstance(norm, DTensor) else norm).item())
+    return float(_all_shares(nn.utils.get_total_norm(gradients)).item())
 
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor with all its shares, on the CPU; every process has to ask for it."""
+    return _all_shares(tensor.detach()).cpu()
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _all_shares(tensor: Tensor) -> Tensor:
+    if not _several():
+        return tensor
     from torch.distributed.tensor import DTensor
 
-    tensor = tensor.detach()
-    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor.cpu()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(tensor: Tensor, parameter: Tensor) -> Tensor:
     """A whole tensor as `parameter` is kept: on its device, and its share of it if it has one."""
+    tensor = tensor.to(parameter.device)
+    if not _several():
+        return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
 
-    tensor = tensor.to(parameter.device)
     if isinstance(parameter, DTensor) and tensor.ndim:
         return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
     return tensor

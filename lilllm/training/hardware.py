@@ -65,7 +65,11 @@ def resolve_machine(config: Config) -> Machine:
     if config.threads != "auto":
         torch.set_num_threads(config.threads)
     device = resolve_device(config.device)
-    peaks = {name: _measure_peak(device, dtype) for name, dtype in DTYPES.items()}
+    peaks = {
+        name: _measure_peak(device, dtype)
+        for name, dtype in DTYPES.items()
+        if name != "fp16" or config.precision == "fp16" or device == "cuda"  # slow on many CPUs
+    }
     precision = config.precision if config.precision != "auto" else choose_precision(device, peaks)
     peak, source = peaks[precision], "measured"
     if device == "cuda" and precision != "fp32":
@@ -109,10 +113,11 @@ def resolve_device(device: str) -> str:
 
 def _measure_peak(device: str, dtype: torch.dtype) -> float:
     """FLOP/s of a square matrix product, the best of a few; 0 where there is no such product."""
-    if device == "cpu" and dtype == torch.float16:
-        return 0.0  # never chosen there, and minutes on some
     size = 1024 if device == "cpu" else 4096
-    a = torch.ones(size, size, dtype=dtype, device=device)
+    try:
+        a = torch.ones(size, size, dtype=dtype, device=device)
+    except (RuntimeError, TypeError):  # bf16 on MPS before macOS 14
+        return 0.0
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
