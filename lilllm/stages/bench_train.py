@@ -14,11 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from lilllm.config import Config
-from lilllm.data.batches import StreamWindows
+from lilllm.data.batches import PackedWindows, StreamWindows, Windows
 from lilllm.errors import ConfigError
 from lilllm.events import Event, Note, Report, StepDone
+from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import (
     Transformer,
     count_parameters,
@@ -34,8 +37,11 @@ from lilllm.training.hardware import (
     resolve_machine,
 )
 from lilllm.training.loop import train
+from lilllm.training.objectives import Objective
 from lilllm.training.objectives.next_token import next_token_loss
+from lilllm.training.optimizers import make_optimizers, optimizer_tensors
 from lilllm.training.run import Hooks, Run
+from lilllm.training.state import Counters, save_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,7 @@ def train_random_tokens(
     on_step: Callable[[StepDone], None],
     steps: int,
     log_every: int = 1,
+    objective: Objective = next_token_loss,
 ) -> Run:
     """Run the training loop of a config on random tokens until `on_step` raises `Enough`.
 
@@ -146,6 +153,7 @@ def train_random_tokens(
         on_step: called after every logged step; `Enough` of it ends the loop without an error.
         steps: how many `on_step` will want at most.
         log_every: steps between logged ones.
+        objective: what is computed.
     """
     section = config.pretrain
     shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
@@ -164,8 +172,8 @@ def train_random_tokens(
             stage="pretrain",
             folder=Path(folder) / "pretrain",
             model=model,
-            objective=next_token_loss,
-            windows=random_windows(shape.vocab_size, shape.max_seq_len, section.batch_tokens),
+            objective=objective,
+            windows=random_windows(config, shape.vocab_size),
             config=section.model_copy(update={"log_every": log_every, "save_every": 2**62 - 1}),
             steps=steps + 1,  # the last one would save
             seed=config.seed,
@@ -181,8 +189,41 @@ def train_random_tokens(
     return training
 
 
-def random_windows(vocab_size: int, length: int, batch_tokens: int) -> StreamWindows:
-    """Windows over a stream of random tokens, enough for a few steps without repetition."""
-    size = max(4 * batch_tokens, 2**20) + 1
-    tokens = np.random.default_rng(0).integers(0, vocab_size, size, dtype=np.int32)
-    return StreamWindows(lambda start, stop: tokens[start:stop], size, length)
+def random_windows(config: Config, vocab_size: int) -> Windows:
+    """Windows over documents of random tokens, packed as the config says, for a few steps."""
+    section, length = config.pretrain, config.model.max_seq_len
+    draw = np.random.default_rng(0)
+    size = max(4 * section.batch_tokens, 2**20)
+    tokens = draw.integers(0, vocab_size, size, dtype=np.int32)
+
+    def read(start: int, stop: int) -> NDArray[np.integer]:
+        return tokens[start:stop]
+
+    if section.packing == "stream":
+        return StreamWindows(read, size, length)
+    lengths = draw.integers(1, 2 * length, size)
+    return PackedWindows(
+        read, np.append(np.cumsum(lengths)[np.cumsum(lengths) < size], size), length, 0
+    )
+
+
+def save_seconds(config: Config, machine: Machine) -> float:
+    """Seconds that one checkpoint of a config's model, with its optimizer's state, takes."""
+    shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
+    model = Transformer(shape, seed=0).to(machine.device)
+    optimizers = make_optimizers(model, config.pretrain, machine.dtype)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+    with tempfile.TemporaryDirectory(prefix="lilllm-bench-") as folder:
+        began = time.perf_counter()
+        save_checkpoint(
+            Path(folder),
+            Counters(1, 1, 1),
+            lambda partial: save_model(
+                partial, model, bos_id=0, eos_ids=[0], pad_id=None, generation={}
+            ),
+            optimizer_tensors(model, optimizers),
+        )
+        return time.perf_counter() - began
