@@ -1,8 +1,9 @@
 """Causal attention on a CPU as plain matrix products over blocks, forward and backward.
 
 torch's own CPU kernel leaves most of the bf16 units idle where heads are narrow. Here the scores
-of a block of queries are one batched product, so the units are busy, and memory stays linear in
-the length: the backward pass computes the scores again. Which attention runs where is decided in
+of a block of queries and a block of keys are one batched product, so the units are busy; blocks
+above the diagonal are left out, and memory stays linear in the length, because the backward pass
+computes the scores again. Which attention runs where is decided in
 `attention.py`. Shapes: B batch, T positions, H query heads, G key/value heads, R = H/G, K head
 width, N = B G.
 """
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 128
-"""Queries or keys of a block: scores of a block stay near the cores, and half a block is wasted
-above the diagonal."""
-MOST_BLOCKS = 16
+"""Positions of a block: scores of a pair of blocks stay near the cores, and half a block is
+wasted above the diagonal."""
+MOST_BLOCKS = 8
 """Longer sequences have larger blocks instead, so that a compiled graph stays small."""
 
 
@@ -50,7 +51,7 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None = N
 
 
 class _BlockAttention(torch.autograd.Function):
-    """The two passes.
+    """The two passes over pairs of blocks: i counts blocks of queries, j blocks of keys up to i.
 
     Probabilities are exp(scores - top) / total, with `top` the row's maximum in the dtype of the
     scores, so that both passes subtract exactly the same.
@@ -59,66 +60,84 @@ class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None) -> Tensor:
         """From q [N, T R, K], scaled, k, v [N, T, K] and segments [N, T] to [N, T R, K]."""
-        T, R = k.shape[1], q.shape[1] // k.shape[1]
+        R = ctx.heads = q.shape[1] // k.shape[1]
+        qs, ks, vs = _blocks(q, R), _blocks(k), _blocks(v)
+        parts = [None] * len(qs) if segments is None else _blocks(segments)
         outs, tops, totals = [], [], []
-        for a, b in _blocks(T):
-            scores = torch.bmm(q[:, a * R : b * R], k[:, :b].mT)  # [N, block R, b]
-            scores.masked_fill_(_unseen(slice(a, b), slice(0, b), R, segments, q), -math.inf)
-            top = scores.amax(-1, keepdim=True)
-            weights = scores.sub_(top).exp_()
-            total = weights.sum(-1, keepdim=True)
-            outs.append(torch.bmm(weights, v[:, :b]).div_(total))
+        for i, q_i in enumerate(qs):
+            scores = [torch.bmm(q_i, k_j.mT) for k_j in ks[: i + 1]]  # each [N, block R, block]
+            scores = [_hide(s, R, i == j, parts[i], parts[j]) for j, s in enumerate(scores)]
+            top = scores[0].amax(-1, keepdim=True)
+            for s in scores[1:]:
+                top = torch.maximum(top, s.amax(-1, keepdim=True))
+            weights = [(s - top).exp() for s in scores]
+            total = _sum([w.sum(-1, keepdim=True) for w in weights])
+            mixed = _sum([torch.bmm(w, v_j) for w, v_j in zip(weights, vs, strict=False)])
+            outs.append((mixed / total).to(q.dtype))
             tops.append(top)
             totals.append(total)
-        out, top, total = (torch.cat(parts, 1) for parts in (outs, tops, totals))
-        ctx.save_for_backward(q, k, v, segments, out, top, total)
-        return out
+        ctx.save_for_backward(*qs, *ks, *vs, *outs, *tops, *totals, *parts)
+        return torch.cat(outs, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """From grad [N, T R, K] to the gradients of q, k and v."""
-        q, k, v, segments, out, top, total = ctx.saved_tensors
-        T, R = k.shape[1], q.shape[1] // k.shape[1]
-        grad = grad / total
-        mean = (grad * out).sum(-1, keepdim=True)  # what softmax's derivative subtracts, per row
-        grad_q = torch.zeros_like(q, dtype=torch.promote_types(q.dtype, torch.float32))
-        grads_k, grads_v = [], []
-        for a, b in _blocks(T):  # of keys; the queries are all that may see them
-            rows = slice(a * R, None)
-            scores = torch.bmm(q[:, rows], k[:, a:b].mT)  # [N, (T - a) R, block]
-            scores.masked_fill_(_unseen(slice(a, T), slice(a, b), R, segments, q), -math.inf)
-            weights = scores.sub_(top[:, rows]).exp_()
-            pull = torch.bmm(grad[:, rows], v[:, a:b].mT).sub_(mean[:, rows]).mul_(weights)
-            grads_v.append(torch.bmm(weights.mT, grad[:, rows]))
-            grads_k.append(torch.bmm(pull.mT, q[:, rows]))
-            grad_q[:, rows] += torch.bmm(pull, k[:, a:b])
-        return grad_q.to(q.dtype), torch.cat(grads_k, 1), torch.cat(grads_v, 1), None
+        """From grad [N, T R, K] to the gradients of q, k and v.
+
+        Scores are [N, keys, queries] here: two of the three products that read them then find
+        them as they lie in memory.
+        """
+        R, saved = ctx.heads, ctx.saved_tensors
+        n = len(saved) // 7
+        qs, ks, vs, outs, tops, totals, parts = (saved[at * n : at * n + n] for at in range(7))
+        grads = [
+            (g / total).to(grad.dtype) for g, total in zip(_blocks(grad, R), totals, strict=True)
+        ]
+        # What the derivative of softmax subtracts in each row: the mean of its other factor.
+        means = [(g * out).sum(-1, keepdim=True).mT for g, out in zip(grads, outs, strict=True)]
+        of_q: list[list[Tensor]] = [[] for _ in range(n)]
+        of_k: list[list[Tensor]] = [[] for _ in range(n)]
+        of_v: list[list[Tensor]] = [[] for _ in range(n)]
+        for i, (q_i, grad_i) in enumerate(zip(qs, grads, strict=True)):
+            for j in range(i + 1):
+                scores = torch.bmm(ks[j], q_i.mT)  # [N, block, block R]
+                scores = _hide(scores.mT, R, i == j, parts[i], parts[j]).mT
+                weights = (scores - tops[i].mT).exp()
+                pull = (torch.bmm(vs[j], grad_i.mT) - means[i]) * weights
+                of_v[j].append(torch.bmm(weights, grad_i))
+                of_k[j].append(torch.bmm(pull, q_i))
+                of_q[i].append(torch.bmm(pull.mT, ks[j]))
+        q_grad, k_grad, v_grad = (
+            torch.cat([_sum(each).to(grad.dtype) for each in of], 1) for of in (of_q, of_k, of_v)
+        )
+        return q_grad, k_grad, v_grad, None
 
 
-def _blocks(positions: int) -> list[tuple[int, int]]:
-    """Where each block begins and ends."""
-    size = max(BLOCK, -(-positions // MOST_BLOCKS))
-    starts = range(0, positions, size)
-    return [(start, min(start + size, positions)) for start in starts]
+def _blocks(x: Tensor, heads: int = 1) -> list[Tensor]:
+    """Cut [N, T heads, ...] into contiguous blocks of positions."""
+    size = max(BLOCK, -(-x.shape[1] // heads // MOST_BLOCKS))
+    return [part.contiguous() for part in torch.split(x, size * heads, dim=1)]
 
 
-def _unseen(rows: slice, keys: slice, heads: int, segments: Tensor | None, like: Tensor) -> Tensor:
-    """Which scores do not count: True where a key is later, or of another segment.
+def _sum(parts: list[Tensor]) -> Tensor:
+    """The sum in fp32 at least."""
+    wide = torch.promote_types(parts[0].dtype, torch.float32)
+    total = parts[0].to(wide)
+    for part in parts[1:]:
+        total = total + part
+    return total
 
-    Args:
-        rows: positions of the queries.
-        keys: positions of the keys.
-        heads: query heads of a group, each a row of scores: R.
-        segments: [N, T] or None.
-        like: a tensor on the right device.
 
-    Returns:
-        bool [rows R, keys], or [N, rows R, keys] with segments.
-    """
-    T = max(rows.stop, keys.stop)
-    at = torch.arange(T, dtype=torch.float32, device=like.device)  # floats compare fastest
-    unseen = at[rows].repeat_interleave(heads)[:, None] < at[keys]
-    if segments is None:
-        return unseen
-    of_rows = segments[:, rows].repeat_interleave(heads, dim=1)
-    return unseen | (of_rows[:, :, None] != segments[:, None, keys])
+def _hide(
+    scores: Tensor, heads: int, diagonal: bool, of_rows: Tensor | None, of_keys: Tensor | None
+) -> Tensor:
+    """Scores [N, block R, block] with -inf where a key is later or of another segment."""
+    unseen = None
+    if diagonal:
+        at = torch.arange(
+            scores.shape[2], dtype=torch.float32, device=scores.device
+        )  # fast to compare
+        unseen = at.repeat_interleave(heads)[:, None] < at
+    if of_rows is not None and of_keys is not None:
+        other = of_rows.repeat_interleave(heads, dim=1)[:, :, None] != of_keys[:, None]
+        unseen = other if unseen is None else unseen | other
+    return scores if unseen is None else scores.masked_fill(unseen, -math.inf)
