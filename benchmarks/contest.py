@@ -50,6 +50,7 @@ class Contestant:
     device: str = "cpu"
     threads: int = 0
     speeds: list[float] = field(default_factory=list)
+    cpu_speeds: list[float] = field(default_factory=list)
     warm: dict[str, Any] = field(default_factory=dict)
     memory: int = 0
 
@@ -132,7 +133,7 @@ def compete(
         peak memory and the speeds of the rounds.
     """
     for name, contestant in list(running.items()):
-        contestant.speeds = []
+        contestant.speeds, contestant.cpu_speeds = [], []
         try:
             contestant.warm = contestant.ask(cmd="warm", batch=batch, seq=seq)
             print(f"{batch}x{seq} {name}: warm", file=sys.stderr)
@@ -148,45 +149,61 @@ def compete(
                 del running[name]
                 continue
             contestant.speeds.append(answer["tokens_per_s"])
+            contestant.cpu_speeds.append(answer["tokens_per_cpu_s"])
     return {
         name: {
             "tokens_per_s": statistics.median(c.speeds),
             "min": min(c.speeds),
             "max": max(c.speeds),
+            "tokens_per_cpu_s": statistics.median(c.cpu_speeds),
             "first_step_s": c.warm["first_s"],
+            "first_step_cpu_s": c.warm["first_cpu_s"],
             "memory_bytes": c.memory,
             "rounds": c.speeds,
+            "cpu_rounds": c.cpu_speeds,
         }
         for name, c in running.items()
     }
 
 
-def add_ratios(results: dict[str, Any], flops: float, gflops: dict[str, float]) -> str:
+def add_ratios(
+    results: dict[str, Any], flops: float, gflops: dict[str, float], clock: str = "wall"
+) -> str:
     """Add each contestant's ratio to the fastest peer, and its share of the matrix peak.
+
+    Args:
+        results: of `compete`.
+        flops: of a token.
+        gflops: the machine's peak by type.
+        clock: `cpu` takes processor time for the ratios, which a busy machine does not disturb;
+            only for workers with one thread.
 
     Returns:
         the name of the fastest peer.
     """
+    rounds = "rounds" if clock == "wall" else "cpu_rounds"
     peers = [name for name in results if not name.startswith("lilllm")] or list(results)
-    best = max(peers, key=lambda name: results[name]["tokens_per_s"])
+    best = max(peers, key=lambda name: statistics.median(results[name][rounds]))
     for name, found in results.items():
-        pairs = zip(found["rounds"], results[best]["rounds"], strict=True)
+        pairs = zip(found[rounds], results[best][rounds], strict=True)
         found["ratio_to_fastest_peer"] = statistics.median(a / b for a, b in pairs)
         found["memory_to_fastest_peer"] = found["memory_bytes"] / results[best]["memory_bytes"]
         peak = gflops["float32" if "fp32" in name else "bfloat16"] * 1e9
-        found["mfu"] = found["tokens_per_s"] * flops / peak
+        found["mfu"] = statistics.median(found[rounds]) * flops / peak
     return best
 
 
 def table(results: dict[str, Any], best: str) -> str:
     """A markdown table of one shape."""
     lines = [
-        f"| contestant | tokens/s | min - max | x {best} | % of peak | first step, s | GB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"| contestant | tokens/s | min - max | per CPU s | x {best} | % of peak "
+        "| first step, s | GB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, r in sorted(results.items(), key=lambda item: item[1]["tokens_per_s"]):
         lines.append(
             f"| {name} | {r['tokens_per_s']:,.0f} | {r['min']:,.0f} - {r['max']:,.0f} "
+            f"| {r['tokens_per_cpu_s']:,.0f} "
             f"| {r['ratio_to_fastest_peer']:.2f} | {100 * r['mfu']:.0f} | {r['first_step_s']:.0f} "
             f"| {r['memory_bytes'] / 1e9:.2f} |"
         )

@@ -47,6 +47,22 @@ def answer(out: Any, **fields: Any) -> None:
     )
 
 
+def clocks() -> tuple[float, float]:
+    """Wall clock and processor time of this process, in seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: tuple[float, float]) -> tuple[float, float]:
+    """Seconds of both clocks since `began`."""
+    now = clocks()
+    return now[0] - began[0], now[1] - began[1]
+
+
+def speed(tokens: int, seconds: float, cpu_seconds: float) -> dict[str, float]:
+    """Speed by both clocks; with one thread the second is right on a busy machine too."""
+    return {"tokens_per_s": tokens / seconds, "tokens_per_cpu_s": tokens / cpu_seconds}
+
+
 def synchronize(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -123,8 +139,8 @@ def peer(name: str, m: Answer, device: str, out: Any) -> None:
     )
     net = torch.compile(model, dynamic=False) if mode.endswith("compile") else model
 
-    def steps(batch: int, seq: int, count: int) -> float:
-        began = time.perf_counter()
+    def steps(batch: int, seq: int, count: int) -> tuple[float, float]:
+        began = clocks()
         for _ in range(count):
             x = torch.randint(0, m["vocab_size"], (batch, seq + 1)).to(device, non_blocking=True)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=mode.startswith("bf16")):
@@ -133,21 +149,26 @@ def peer(name: str, m: Answer, device: str, out: Any) -> None:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         synchronize(device)
-        return time.perf_counter() - began
+        return since(began)
 
     for message in messages():
         batch, seq = message["batch"], message["seq"]
         if message["cmd"] == "warm":
-            first = steps(batch, seq, 1)
-            answer(out, ok=True, first_s=first, second_s=steps(batch, seq, 1))
+            first, second = steps(batch, seq, 1), steps(batch, seq, 1)
+            answer(out, ok=True, first_s=first[0], first_cpu_s=first[1], second_s=second[0])
         else:
-            seconds = steps(batch, seq, message["steps"])
-            answer(out, tokens_per_s=batch * seq * message["steps"] / seconds)
+            answer(
+                out, **speed(batch * seq * message["steps"], *steps(batch, seq, message["steps"]))
+            )
 
 
 def gemm(device: str, out: Any) -> None:
-    """GFLOP/s of torch's own products of 2048 x 2048 (8192 on a GPU) matrices."""
+    """GFLOP/s of torch's products of 2048 x 2048 (8192 on a GPU) matrices.
+
+    With one thread the clock is processor time, which other work does not disturb.
+    """
     size = 2048 if device == "cpu" else 8192
+    one_thread = device == "cpu" and torch.get_num_threads() == 1
     for _ in messages():
         found = {}
         for dtype in (torch.float32, torch.bfloat16):
@@ -155,10 +176,10 @@ def gemm(device: str, out: Any) -> None:
             times = []
             for _ in range(9):
                 synchronize(device)
-                began = time.perf_counter()
+                began = clocks()
                 a @ a
                 synchronize(device)
-                times.append(time.perf_counter() - began)
+                times.append(since(began)[one_thread])
             found[str(dtype).rpartition(".")[2]] = 2 * size**3 / statistics.median(times) / 1e9
         answer(out, gflops=found)
 
@@ -180,25 +201,33 @@ def lilllm(name: str, m: Answer, device: str, out: Any) -> None:
         """Counts the steps of one shape."""
 
         def __init__(self) -> None:
-            self.ends = [time.perf_counter()]
+            self.ends = [clocks()]
 
         def __call__(self, event: StepDone) -> None:
             nonlocal message
-            self.ends.append(time.perf_counter())
+            self.ends.append(clocks())
             assert message is not None
             shape = message["batch"], message["seq"]
             if len(self.ends) - 1 < (2 if message["cmd"] == "warm" else message["steps"]):
                 return
             if message["cmd"] == "warm":
-                first, second = (b - a for a, b in zip(self.ends, self.ends[1:], strict=False))
-                answer(out, ok=True, first_s=first, second_s=second, loss=event.loss)
+                start, first, second = self.ends
+                answer(
+                    out,
+                    ok=True,
+                    first_s=first[0] - start[0],
+                    first_cpu_s=first[1] - start[1],
+                    second_s=second[0] - first[0],
+                    loss=event.loss,
+                )
             else:
                 tokens = shape[0] * shape[1] * message["steps"]
-                answer(out, tokens_per_s=tokens / (self.ends[-1] - self.ends[0]), loss=event.loss)
+                took = [end - start for start, end in zip(self.ends[0], self.ends[-1], strict=True)]
+                answer(out, **speed(tokens, *took), loss=event.loss)
             message = next(asked, None)
             if message is None or (message["batch"], message["seq"]) != shape:
                 raise Enough
-            self.ends = [time.perf_counter()]
+            self.ends = [clocks()]
 
     while message is not None:
         config = settings(name, m, device, message["batch"], message["seq"])
@@ -276,10 +305,10 @@ def loop(m: Answer, device: str, out: Any) -> None:
         return Loss(model.model.norm.weight[0] * 0.0, (targets >= 0).sum(), {})
 
     for message in messages():
-        ends = []
+        ends: list[tuple[float, float]] = []
 
-        def on_step(event: StepDone, ends: list[float] = ends) -> None:
-            ends.append(time.perf_counter())
+        def on_step(event: StepDone, ends: Any = ends) -> None:
+            ends.append(clocks())
             if event.step == 60:
                 raise Enough
 
@@ -287,8 +316,13 @@ def loop(m: Answer, device: str, out: Any) -> None:
         machine = resolve_machine(config)
         with Display() as display:
             train_random_tokens(config, machine, display, on_step, 60, objective=nothing)
-        each = [b - a for a, b in itertools.pairwise(ends[9:])]
-        answer(out, step_s=statistics.median(each), save_s=save_seconds(config, machine))
+        pairs = list(itertools.pairwise(ends[9:]))
+        answer(
+            out,
+            step_s=statistics.median(b[0] - a[0] for a, b in pairs),
+            step_cpu_s=statistics.median(b[1] - a[1] for a, b in pairs),
+            save_s=save_seconds(config, machine),
+        )
 
 
 def main() -> None:
