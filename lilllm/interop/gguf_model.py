@@ -71,7 +71,7 @@ def shape_from_gguf(file: GgufFile) -> Shape:
     """
     fields, path = file.fields, file.path
     kind = fields.get("general.architecture")
-    if kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in CLASSES:
         raise CheckpointError(
             f"{path}: general.architecture={kind!r} is not supported",
             f"supported: {', '.join(CLASSES)}",
@@ -174,7 +174,7 @@ def _refuse_unsupported(fields: Mapping[str, Any], kind: str, path: Path) -> Non
         f"{kind}.attention.sliding_window": (0,),
     }
     for key, plain in refused.items():
-        if key in fields and fields[key] not in plain:
+        if key in fields and (isinstance(fields[key], np.ndarray) or fields[key] not in plain):
             raise CheckpointError(
                 f"{path}: {key}={fields[key]!r} is not supported",
                 "lilllm reads dense models with plain rotary positions and full attention",

@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizers as GGUF fields, and back.
+"""Tokenizers out of GGUF fields; and byte-level BPE ones into them.
 
 llama.cpp knows a tokenizer's split by name (`tokenizer.ggml.pre`) only, so just the splits that
 are named here can be written or read; any other tokenizer is refused, not approximated.
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as Library
 from tokenizers import pre_tokenizers as pre
 
 from lilllm.errors import CheckpointError, ConfigError
+from lilllm.interop.gguf_sentencepiece import Numbers, sentencepiece
 from lilllm.tokenizer import Tokenizer
 from lilllm.tokenizer.parse import is_interrupt
 from lilllm.tokenizer.tokenizer import token_name
@@ -28,6 +29,8 @@ NAMED_TOKENS = {"bos": "bos_token", "eos": "eos_token"} | {
     "unknown": "unk_token",
     "padding": "pad_token",
 }
+
+USUAL_IDS = {"unknown": 0, "bos": 1, "eos": 2}  # of SentencePiece, where a file names none
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -58,54 +61,34 @@ NFC = {"qwen2"}  # its tokenizer normalizes; llama.cpp does not
 
 
 def tokenizer_from_fields(fields: Mapping[str, Any], path: Path) -> Tokenizer:
-    """The tokenizer of a GGUF file.
+    """The tokenizer of a GGUF file: byte-level BPE (`gpt2`) or SentencePiece (`llama`).
 
     Raises:
         CheckpointError: it is damaged or of a kind that is not known; the field is named.
     """
-    kind, split = fields.get(f"{PREFIX}model"), fields.get(f"{PREFIX}pre", "default")
-    if kind != "gpt2":
+    kind = fields.get(f"{PREFIX}model")
+    if not isinstance(kind, str) or kind not in {"gpt2", "llama"}:
         raise CheckpointError(
-            f"{path}: {PREFIX}model={kind!r} is not supported", "supported: gpt2 (byte-level BPE)"
+            f"{path}: {PREFIX}model={kind!r} is not supported",
+            "supported: gpt2 (byte-level BPE), llama (SentencePiece)",
         )
-    splits = _splits()
-    if split not in splits:
-        raise CheckpointError(
-            f"{path}: {PREFIX}pre={split!r} is not supported", f"supported: {', '.join(splits)}"
-        )
-    if fields.get(f"{PREFIX}add_eos_token"):
+    if _flag(fields, "add_eos_token", False, path):
         raise CheckpointError(f"{path}: {PREFIX}add_eos_token=true is not supported")
     texts = _strings(fields, "tokens", path)
-    kinds = fields.get(f"{PREFIX}token_type", np.full(len(texts), NORMAL))
-    if not isinstance(kinds, np.ndarray) or len(kinds) != len(texts):
-        raise CheckpointError(f"{path}: {PREFIX}token_type is not one number per token")
-    vocabulary = {
-        text: id for id, (text, kind) in enumerate(zip(texts, kinds, strict=True)) if kind != UNUSED
-    }
+    kinds = _numbers(fields, "token_type", len(texts), path)
+    vocabulary = {text: id for id, text in enumerate(texts) if kinds[id] != UNUSED}
     if len(vocabulary) != np.count_nonzero(kinds != UNUSED):
         raise CheckpointError(f"{path}: {PREFIX}tokens has the same token twice")
-    merges = [merge.split(" ") for merge in _strings(fields, "merges", path)]
-    if any(len(merge) != 2 for merge in merges):
-        raise CheckpointError(f"{path}: {PREFIX}merges has an item that is not two tokens")
     settings = _settings(fields, texts, path)
+    build = _byte_level if kind == "gpt2" else _sentencepiece
     try:
-        library = Library(
-            models.BPE(
-                vocabulary,
-                [(left, right) for left, right in merges],
-                ignore_merges=split in WHOLE_FIRST,
-            )
-        )
-        library.pre_tokenizer = splits[split]
-        library.decoder = decoders.ByteLevel()
-        if split in NFC:
-            library.normalizer = normalizers.NFC()
-        for text, kind in zip(texts, kinds, strict=True):
-            if kind == CONTROL:
+        library, adds_bos = build(fields, texts, kinds, vocabulary, settings, path)
+        for text, id in vocabulary.items():
+            if kinds[id] == CONTROL:
                 library.add_special_tokens([AddedToken(text, normalized=False)])
-            elif kind == USER_DEFINED:
+            elif kinds[id] == USER_DEFINED:
                 library.add_tokens([AddedToken(text, normalized=False)])
-        if fields.get(f"{PREFIX}add_bos_token", split in BOS_FIRST):
+        if _flag(fields, "add_bos_token", adds_bos, path):
             library.post_processor = _bos_first(settings, vocabulary, path)
         text = library.to_str(pretty=True)
     except BaseException as err:  # the Rust library may also panic
@@ -116,9 +99,68 @@ def tokenizer_from_fields(fields: Mapping[str, Any], path: Path) -> Tokenizer:
     return Tokenizer(text, settings, template if isinstance(template, str) else None)
 
 
+def _byte_level(
+    fields: Mapping[str, Any],
+    texts: list[str],
+    kinds: Numbers,
+    vocabulary: dict[str, int],
+    settings: Mapping[str, Any],
+    path: Path,
+) -> tuple[Library, bool]:
+    """The library's tokenizer, and whether texts begin with BOS where the file does not say."""
+    splits, split = _splits(), fields.get(f"{PREFIX}pre", "default")
+    if not isinstance(split, str) or split not in splits:
+        raise CheckpointError(
+            f"{path}: {PREFIX}pre={split!r} is not supported", f"supported: {', '.join(splits)}"
+        )
+    merges = [merge.split(" ") for merge in _strings(fields, "merges", path)]
+    if any(len(merge) != 2 for merge in merges):
+        raise CheckpointError(f"{path}: {PREFIX}merges has an item that is not two tokens")
+    pairs = [(left, right) for left, right in merges]
+    library = Library(models.BPE(vocabulary, pairs, ignore_merges=split in WHOLE_FIRST))
+    library.pre_tokenizer = splits[split]
+    library.decoder = decoders.ByteLevel()
+    if split in NFC:
+        library.normalizer = normalizers.NFC()
+    return library, split in BOS_FIRST
+
+
+def _sentencepiece(
+    fields: Mapping[str, Any],
+    texts: list[str],
+    kinds: Numbers,
+    vocabulary: dict[str, int],
+    settings: Mapping[str, Any],
+    path: Path,
+) -> tuple[Library, bool]:
+    library = sentencepiece(
+        texts,
+        _numbers(fields, "scores", len(texts), path),
+        [id for id in vocabulary.values() if kinds[id] == NORMAL],
+        vocabulary,
+        unknown=settings.get("unk_token"),
+        prefix=_flag(fields, "add_space_prefix", True, path),
+    )
+    return library, True
+
+
+def _flag(fields: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
+    value = fields.get(f"{PREFIX}{key}", default)
+    if not isinstance(value, bool):
+        raise CheckpointError(f"{path}: {PREFIX}{key}={value!r} is not true or false")
+    return value
+
+
+def _numbers(fields: Mapping[str, Any], key: str, count: int, path: Path) -> Numbers:
+    value = fields.get(f"{PREFIX}{key}")
+    if not isinstance(value, np.ndarray) or len(value) != count or not np.isfinite(value).all():
+        raise CheckpointError(f"{path}: {PREFIX}{key} is not one number for each of {count} tokens")
+    return value
+
+
 def _strings(fields: Mapping[str, Any], key: str, path: Path) -> list[str]:
     value = fields.get(f"{PREFIX}{key}")
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         raise CheckpointError(f"{path}: {PREFIX}{key} is not a list of strings")
     return value
 
@@ -129,9 +171,10 @@ def _settings(fields: Mapping[str, Any], texts: list[str], path: Path) -> dict[s
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
     }
+    usual = USUAL_IDS if fields[f"{PREFIX}model"] == "llama" else {}
     for ours, theirs in NAMED_TOKENS.items():
         key = f"{PREFIX}{ours}_token_id"
-        id = fields.get(key)
+        id = fields.get(key, usual.get(ours))
         if id is None:
             continue
         if type(id) is not int or not 0 <= id < len(texts):

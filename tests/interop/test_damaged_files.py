@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from lilllm.errors import CheckpointError, LilllmError
+from lilllm.interop.gguf_file import GgufFile
 from lilllm.interop.gguf_write import write_gguf
 from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.import_model import run as import_model
@@ -25,6 +27,8 @@ from tests.interop.test_llama2c import tiny_file
 from tests.stages.tiny_run import tiny_model, tiny_tokenizer, write_checkpoint
 
 torch.set_num_threads(1)
+
+gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
 ALLOWED_BYTES = 2 << 30
 ALLOWED_SECONDS = 10.0
@@ -116,14 +120,55 @@ def damage_header(raw: bytes, draw: random.Random) -> bytes:
     return struct.pack("<Q", len(header)) + header + raw[8 + length :]
 
 
+def damage_fields(raw: bytes, draw: random.Random) -> bytes:
+    """A GGUF file that is whole, but one of its fields has another value, type or is gone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "whole.gguf")
+        path.write_bytes(raw)
+        file = GgufFile(path)
+        fields = dict(file.fields)
+        key = draw.choice(sorted(fields))
+        fields[key] = draw.choice(
+            (None, -1, 0, 1, 3, 1 << 20, (1 << 32) - 1, 0.5, 1e30, "", "x", True, [1, 2], ["a"])
+        )
+        if key == "tokenizer.ggml.token_type" and draw.random() < 0.5:
+            fields[key] = [draw.randrange(8) for _ in file.fields["tokenizer.ggml.tokens"]]
+        writer = gguf.GGUFWriter(path, str(fields.pop("general.architecture") or "llama"))
+        for name, value in fields.items():
+            _add(writer, name, value)
+        for name in file.tensors:
+            writer.add_tensor(name, file.read(name).numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
+def _add(writer: Any, name: str, value: Any) -> None:
+    if isinstance(value, bool):
+        writer.add_bool(name, value)
+    elif isinstance(value, int):
+        (writer.add_uint32 if value >= 0 else writer.add_int32)(name, value)
+    elif isinstance(value, float):
+        writer.add_float32(name, value)
+    elif isinstance(value, str):
+        writer.add_string(name, value)
+    elif value is not None:
+        writer.add_array(name, value if isinstance(value, list) else value.tolist())
+
+
 KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes]]] = {
     "safetensors": ("hf/model.safetensors", damage_header),
     "config.json": ("hf/config.json", damage_json),
     "tokenizer.json": ("hf/tokenizer.json", damage_json),
     "generation_config.json": ("hf/generation_config.json", damage_json),
     "tokenizer_config.json": ("hf/tokenizer_config.json", damage_json),
-    "gguf f32": ("f32.gguf", lambda raw, draw: damage_bytes(raw, draw, 1500)),
-    "gguf deep": ("f32.gguf", lambda raw, draw: damage_bytes(raw, draw, 20_000)),
+    "gguf f32": (
+        "f32.gguf",
+        lambda raw, draw: damage_bytes(raw, draw, draw.choice([1500, 20_000])),
+    ),
+    "gguf fields": ("f32.gguf", damage_fields),
     "gguf q8_0": ("q8_0.gguf", lambda raw, draw: damage_bytes(raw, draw, 1500)),
     "llama2.c": ("llama2c.bin", lambda raw, draw: damage_bytes(raw, draw, 28)),
     "llama2.c tokenizer": ("tokenizer.bin", lambda raw, draw: damage_bytes(raw, draw, 4000)),
