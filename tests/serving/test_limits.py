@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import socket
 import threading
 import time
@@ -177,6 +178,15 @@ def test_unknown_paths_and_methods_have_the_shape_of_openais_errors() -> None:
             response = get(up, path)
             assert response.status in (404, 405)
             assert "message" in json.loads(response.read())["error"]
+
+
+def test_what_is_not_http_does_not_hurt() -> None:
+    draw = random.Random(1)
+    with running(FakeEngine()) as up:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", up.port)) as client:
+                client.sendall(draw.randbytes(draw.randrange(1, 5000)))
+        assert ask(up)[0] == 200
 
 
 def test_pages_have_a_strict_security_policy() -> None:

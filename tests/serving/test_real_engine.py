@@ -53,6 +53,31 @@ def test_answers_are_those_of_generate_alone(client: openai.OpenAI) -> None:
     assert answers == [alone(prompt, seed) for seed in range(16)]
 
 
+def test_clients_that_leave_do_not_disturb_those_that_stay(
+    up: Running, client: openai.OpenAI
+) -> None:
+    ids = TOKENIZER.encode_prompt("The cat")
+
+    def ask(seed: int) -> str | None:
+        stream = client.completions.create(
+            model="tiny", prompt="The cat", seed=seed, max_tokens=40, stream=True
+        )
+        with stream:
+            text = ""
+            for count, chunk in enumerate(stream):
+                text += chunk.choices[0].text
+                if seed % 3 and count == seed % 7:
+                    return None  # closes the connection
+        return text
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(48)))
+    stayed = {seed: text for seed, text in enumerate(answers) if text is not None}
+    assert len(stayed) >= 16
+    assert stayed == {seed: alone(ids, seed, max_new_tokens=40)[0] for seed in stayed}
+    up.until(lambda: up.service.worker.open == 0)
+
+
 def test_greedy_and_penalized_texts_are_those_of_generate(client: openai.OpenAI) -> None:
     ids = TOKENIZER.encode_prompt("The cat")
     for changes in ({"temperature": 0}, {"presence_penalty": 1.5, "frequency_penalty": 0.5}):
