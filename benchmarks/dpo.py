@@ -22,12 +22,16 @@ from machine import describe
 from lilllm.cli.display import Display
 from lilllm.config import Config
 from lilllm.config.load import load_config
+from lilllm.config.schema import GenerateConfig
 from lilllm.data import read_rows
 from lilllm.data.preferences import to_preference
 from lilllm.data.tables import AnswerPairs
+from lilllm.events import silent
 from lilllm.model.checkpoint import load_model
 from lilllm.stages.encode_rows import RowEncoder
+from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.finetune import run_step
+from lilllm.stages.generate import run
 from lilllm.stages.methods.rows import is_held_out
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.objectives.loss import move
@@ -36,6 +40,7 @@ from lilllm.training.objectives.preferences import answer_log_probabilities
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Path(__file__).parents[1] / "configs" / "dpo.yaml"
 STEP = "polite"
+ANSWERS = 10
 
 
 def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[Any, Any, int, int]]:
@@ -66,6 +71,20 @@ def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
             ids, targets, _ = move(table.read(rows), "cpu")
             parts.append(answer_log_probabilities(model, ids.flatten(0, 1), targets.flatten(0, 1)))
     return torch.cat(parts).view(-1, 2).float()
+
+
+def answers(checkpoint: Path, config: Config) -> list[dict[str, str]]:
+    """What the model answers to the first held-out questions, its likeliest token at every step."""
+    section = config.finetune[STEP]
+    prompts: list[str] = []
+    for row, where in read_rows(section.sources[0]):
+        pair = to_preference(row, where)
+        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
+        if is_held_out(asked, section.val_fraction) and pair.prompt:
+            prompts.append(pair.prompt[-1]["content"])
+    options = GenerateConfig(temperature=0, max_new_tokens=80, top_p=1.0)
+    made = run(load_checkpoint(checkpoint), prompts[:ANSWERS], options, silent, chat=True)
+    return [{"question": each.prompt, "answer": each.text} for each in made.samples]
 
 
 def accuracies(margins: list[float], sizes: list[tuple[int, int]]) -> dict[str, Any]:
@@ -103,6 +122,7 @@ def main() -> None:
         found = held_out(config, tokenizer, config.model.max_seq_len)
         after = scores(load_model(done.checkpoint), found, tokenizer.end_id)
         before = scores(load_model(base), found, tokenizer.end_id)
+        told = {"answers": answers(done.checkpoint, config)}
         shutil.copy(f"runs/{config.name}/loss.png", results / f"dpo-{name}.png")
         log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
     rewards = (after - before) * config.finetune[STEP].dpo.beta
@@ -118,6 +138,7 @@ def main() -> None:
         "training_bytes": done.training_bytes,
         **accuracies(margins, [(pair[2], pair[3]) for pair in found]),
         **done.measures,
+        **told,
         "curve": [
             {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
             for event in map(json.loads, log)

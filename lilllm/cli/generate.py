@@ -86,7 +86,7 @@ def generate(
 
         files = [stage.read_prompt(prompt_file)] if prompt_file else []
         files += stage.read_prompt(prompts_file).split("\n") if prompts_file else []
-        folder = find_checkpoint(checkpoint, report)
+        folder = find_checkpoint(checkpoint, report, text=True)
         loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
         options = sampling_options(loaded.generate.model_dump(), given)

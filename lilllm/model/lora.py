@@ -46,7 +46,7 @@ class LoraLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, lora: Lora, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+        self.frozen, self.bias = linear.weight, linear.bias
         self.lora_A = nn.Linear(linear.in_features, lora.rank, bias=False)  # [R, D]
         self.lora_B = nn.Linear(lora.rank, linear.out_features, bias=False)
         self.dropout, self.scale = nn.Dropout(lora.dropout), lora.alpha / lora.rank
@@ -57,10 +57,15 @@ class LoraLinear(nn.Module):
             self.lora_B.weight.zero_()
         self.to(linear.weight.device)
 
+    @property
+    def weight(self) -> Tensor:
+        """The matrix with its update, as whoever reads the weights of a layer expects it."""
+        return self.frozen + self.scale * (self.lora_B.weight @ self.lora_A.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., D]."""
         update: Tensor = self.lora_B(self.lora_A(self.dropout(x)))
-        return F.linear(x, self.weight, self.bias) + self.scale * update
+        return F.linear(x, self.frozen, self.bias) + self.scale * update
 
 
 def linear_names(model: Transformer) -> tuple[str, ...]:
@@ -95,8 +100,7 @@ def merge(model: Transformer, weights: Mapping[str, Tensor]) -> dict[str, Tensor
     for name, part in model.named_modules():
         if isinstance(part, LoraLinear):
             a, b = (weights[f"{name}.lora_{side}.weight"] for side in "AB")
-            weight = merged[f"{name}.weight"]
-            merged[f"{name}.weight"] = weight + (part.scale * (b @ a)).to(weight)
+            merged[f"{name}.weight"] = merged.pop(f"{name}.frozen") + part.scale * (b @ a)
     return merged
 
 

@@ -80,7 +80,7 @@ def run(
         shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
         model = Transformer(shape, seed=config.seed).to(machine.device, dtype)
     else:
-        folder = target if is_checkpoint(target) else find_checkpoint(target, report)
+        folder = target if is_checkpoint(target) else find_checkpoint(target, report, text=True)
         model = load_model(folder, dtype=dtype, device=machine.device)
     engine = Engine(model, max_streams=streams, quantize=quantize)
     options = GenerateConfig(max_new_tokens=new_tokens, temperature=0)

@@ -25,6 +25,7 @@ from lilllm.model.checkpoint import (
     is_checkpoint,
     load_bits,
     load_generation,
+    load_labels,
     load_model,
     load_stop_ids,
     verify,
@@ -67,7 +68,9 @@ class Loaded:
         return self.tokenizer.end_id if bos is None else bos
 
 
-def find_checkpoint(target: Path | Config | None, report: Report, *, chat: bool = False) -> Path:
+def find_checkpoint(
+    target: Path | Config | None, report: Report, *, chat: bool = False, text: bool = False
+) -> Path:
     """The checkpoint folder that `target` means, verified.
 
     Args:
@@ -76,6 +79,7 @@ def find_checkpoint(target: Path | Config | None, report: Report, *, chat: bool 
             newest under `runs/`.
         report: is told which one was taken, and what was wrong with those passed over.
         chat: prefer finetuned checkpoints to newer base models when searching.
+        text: pass over classifiers when searching, as `chat` does too.
 
     Raises:
         CheckpointError: there is none, or the named one is damaged.
@@ -86,6 +90,8 @@ def find_checkpoint(target: Path | Config | None, report: Report, *, chat: bool 
         return target
     if target is None:
         candidates = sorted(_all_checkpoints(RUNS), key=_age_key, reverse=True)
+        if chat or text:
+            candidates = [folder for folder in candidates if not _is_classifier(folder)]
         if chat:  # sorting is stable: still the newest first among equals
             candidates.sort(key=lambda folder: "finetune" not in folder.parts)
         missing = CheckpointError(f"no checkpoint anywhere under {RUNS}/", MAKE_ONE)
@@ -209,6 +215,13 @@ def _age_key(folder: Path) -> tuple[float, str]:
 
 def _stage_age(stage: Path) -> tuple[float, str]:
     return max((_age_key(folder) for folder in _steps(stage)), default=(0.0, ""))
+
+
+def _is_classifier(folder: Path) -> bool:
+    try:
+        return bool(load_labels(folder))
+    except CheckpointError:  # its problem is told when it is chosen
+        return False
 
 
 def _problem(folder: Path) -> str:

@@ -14,7 +14,7 @@ from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
-from lilllm.stages.find_checkpoint import load_checkpoint
+from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
@@ -206,8 +206,19 @@ def test_measures_of_tasks_stand_in_the_result_and_in_eval() -> None:
     assert done.measures["test"]["samples"][0]["right"] == "good"
     scored = evaluate.run_checkpoint(done.checkpoint, silent, config=config)
     assert scored.tasks["test"] == done.measures["test"]
+    assert find_checkpoint(None, silent) == done.checkpoint
+    assert find_checkpoint(None, silent, text=True) == Path("runs/tiny/pretrain/step-00000001")
     with pytest.raises(CheckpointError, match="a classifier"):
         generate.run(load_checkpoint(done.checkpoint), ["x"], GenerateConfig(), silent)
+
+
+def test_the_tasks_of_a_step_with_lora_are_scored_on_its_updates() -> None:
+    task = {"kind": "translation", "sources": ["rows.jsonl"], "max_rows": 6, "max_new_tokens": 6}
+    lora = {"rank": 8, "alpha": 64}
+    config = with_tasks(ANSWERS, {"test": task}, tasks=["test"], lora=lora, max_steps=20)
+    done = run_step(config, "step", silent)
+    scored = evaluate.run_checkpoint(done.checkpoint, silent, config=config)
+    assert scored.tasks["test"] == done.measures["test"]
 
 
 @pytest.mark.parametrize("kind", ["classification", "translation", "summarization"])
