@@ -40,24 +40,22 @@ TEACHER = {
     "data": {"sources": [{"path": "builtin:stories", "documents": 20_000}], "val_fraction": 0.01},
     "model": {"d_model": 160, "n_layers": 4, "n_heads": 5, "n_kv_heads": 5, "d_ff": 432}
     | {"max_seq_len": 384, "qk_norm": True},
-    "pretrain": OPTIMIZER | {"max_steps": 600},
+    "pretrain": OPTIMIZER | {"max_steps": 400},
     "eval": {"max_documents": 200},
 }
 STUDENT_MODEL = {"d_model": 64, "n_layers": 3, "n_heads": 2, "n_kv_heads": 2, "d_ff": 176} | {
     "max_seq_len": 384,
     "qk_norm": True,
 }
-STUDENT_STEPS = 200
+STUDENT_STEPS = 120
 TEACHER_WEIGHT = 0.7
 
 
 def student(seed: int) -> dict[str, Any]:
-    """A config whose two steps differ in the teacher's weight alone."""
+    """A config whose two steps differ in the teacher alone."""
     base = f"runs/student-{seed}/pretrain/step-00000001"
     step = OPTIMIZER | {
-        "method": "distill",
         "base": base,
-        "teacher": "runs/teacher",
         "sources": [{"path": "builtin:stories", "documents": 8_000}],
         "too_long": "split",
         "max_steps": STUDENT_STEPS,
@@ -70,8 +68,9 @@ def student(seed: int) -> dict[str, Any]:
         "model": STUDENT_MODEL,
         "pretrain": OPTIMIZER | {"max_steps": 1, "warmup_steps": 0},
         "finetune": {
-            "alone": step | {"teacher_weight": 0.0},
-            "taught": step | {"teacher_weight": TEACHER_WEIGHT},
+            "alone": step | {"method": "sft"},
+            "taught": step
+            | {"method": "distill", "teacher": "runs/teacher", "teacher_weight": TEACHER_WEIGHT},
         },
         "eval": {"max_documents": 200},
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Report
-from lilllm.inference import Engine
+from lilllm.inference import Engine, Request, Sample
 from lilllm.model.quantized import Bits
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.tokenizer import StreamDecoder
@@ -121,6 +121,18 @@ def make_engine(loaded: Loaded, *, max_streams: int = 32, quantize: Bits | None 
         stop_ids=loaded.stop_ids,
         new_decoder=lambda: StreamDecoder(loaded.tokenizer),
     )
+
+
+def collect(engine: Engine, requests: Sequence[Request]) -> list[Sample]:
+    """Let an engine that does nothing else answer requests together; in their order."""
+    samples = {engine.submit(request): Sample() for request in requests}
+    while engine.busy:
+        for delta in engine.step():
+            sample = samples[delta.request]
+            sample.ids += delta.token_ids
+            sample.text += delta.text
+            sample.finish_reason = delta.finish_reason or sample.finish_reason
+    return list(samples.values())
 
 
 def read_prompt(path: Path) -> str:

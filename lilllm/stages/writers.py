@@ -12,10 +12,11 @@ from lilllm.config import Config
 from lilllm.data.synthesis import Ask
 from lilllm.errors import ConfigError
 from lilllm.events import Report
+from lilllm.inference import Request
 from lilllm.inference.endpoint import Endpoint
 from lilllm.model.checkpoint import weights_hash
 from lilllm.stages.find_checkpoint import Loaded, find_checkpoint, load_checkpoint
-from lilllm.stages.generate import make_engine
+from lilllm.stages.generate import collect, make_engine
 
 SEEDS = 2**31  # what servers take as a seed
 
@@ -64,10 +65,13 @@ class _Checkpoint:
         }
 
     def write(self, asks: Sequence[Ask]) -> Iterator[tuple[Ask, Answer]]:
-        for ask in asks:
-            seed = _seed(self.config, ask)
-            made = self.engine.generate(self._ids(ask), self.config.generate, seed=seed)
-            sample = made.samples[0]
+        seeds = [_seed(self.config, ask) for ask in asks]
+        requests = [
+            Request(self._ids(ask), self.config.generate, seed)
+            for ask, seed in zip(asks, seeds, strict=True)
+        ]
+        samples = collect(self.engine, requests)
+        for ask, seed, sample in zip(asks, seeds, samples, strict=True):
             yield ask, Answer(sample.text, sample.finish_reason == "stop", seed)
 
     def _ids(self, ask: Ask) -> list[int]:

@@ -12,6 +12,7 @@ from lilllm.config.schema import FinetuneConfig, GenerateConfig
 from lilllm.errors import CheckpointError
 from lilllm.inference import Engine, Request
 from lilllm.model.transformer import Transformer
+from lilllm.stages.generate import collect
 from lilllm.tokenizer import StreamDecoder, Tokenizer
 
 STREAMS = 64  # answers that are decoded together
@@ -61,28 +62,19 @@ class Rollouts:
             new_decoder=lambda: StreamDecoder(self.tokenizer),
             max_streams=STREAMS,
         )
-        place: dict[int, int] = {}  # of each request, its prompt
-        for number, (ids, key) in enumerate(zip(prompts, keys, strict=True)):
-            seed = hash((self.seed, key)) & (2**63 - 1)
-            for sample in range(self.group):
-                request = Request(ids, self.options, seed, sample)
-                place[engine.submit(request)] = number
-        ids_of: dict[int, list[int]] = {number: [] for number in place}
-        text_of: dict[int, list[str]] = {number: [] for number in place}
-        complete: dict[int, bool] = {}
-        device = self.model.output_weight.device.type
-        with torch.autocast(device, enabled=False):  # validation runs within one
-            while engine.busy:
-                for delta in engine.step():
-                    ids_of[delta.request] += delta.token_ids
-                    text_of[delta.request].append(delta.text)
-                    if delta.finish_reason is not None:
-                        complete[delta.request] = delta.finish_reason == "stop"
-        groups: list[list[Answer]] = [[] for _ in prompts]
-        for name, number in place.items():  # in the order of their samples
-            ids = ids_of[name] + [self.end_id] * complete[name]
-            groups[number].append(Answer(ids, "".join(text_of[name]), complete[name]))
-        return groups
+        requests = [
+            Request(ids, self.options, hash((self.seed, key)) & (2**63 - 1), sample)
+            for ids, key in zip(prompts, keys, strict=True)
+            for sample in range(self.group)
+        ]
+        with torch.autocast(engine.decoder.device.type, enabled=False):  # validation is within one
+            samples = collect(engine, requests)
+        answers = [
+            Answer([*made.ids, *[self.end_id] * complete], made.text, complete)
+            for made in samples
+            for complete in [made.finish_reason == "stop"]
+        ]
+        return [answers[at : at + self.group] for at in range(0, len(answers), self.group)]
 
 
 def _end_of_answer(tokenizer: Tokenizer) -> int:
