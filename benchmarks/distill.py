@@ -2,9 +2,9 @@
 
     python benchmarks/distill.py [FOLDER] [--seeds N]
 
-A teacher is pretrained on built-in stories. For each seed a student of a sixth of its size begins
-with the same weights twice and sees the same rows in the same order; once the loss is the rows'
-own tokens, once a part of it is the teacher's distribution. Both are scored by `lilllm eval` on
+A teacher is pretrained on built-in stories. For each seed a student with a tenth of its parameters
+begins with the same weights twice and sees the same rows in the same order; once the loss is the
+rows' own tokens, once a part of it is the teacher's distribution. Both are scored by `lilllm eval` on
 the teacher's validation stories, which neither has seen. What is done is kept in FOLDER, so that
 an interrupted call goes on. The result goes to benchmarks/results/distill.json.
 """
@@ -21,7 +21,7 @@ from machine import describe
 
 ROOT = Path(__file__).parents[1]
 OPTIMIZER = {
-    "batch_tokens": 3072,
+    "batch_tokens": 2048,
     "micro_batch_size": 8,
     "optimizer": "muon",
     "lr": 3e-3,
@@ -29,26 +29,23 @@ OPTIMIZER = {
     "schedule": "linear",
     "min_lr_ratio": 0.05,
     "eval_every": 0,
-    "eval_tokens": 40_000,
+    "eval_tokens": 2048,
     "save_every": 100,
     "compile": False,
 }
+LENGTH = {"max_seq_len": 256, "qk_norm": True}
 TEACHER = {
     "name": "teacher",
     "seed": 7,
-    "tokenizer": {"vocab_size": 1024, "train_bytes": 4_000_000},
-    "data": {"sources": [{"path": "builtin:stories", "documents": 20_000}], "val_fraction": 0.01},
-    "model": {"d_model": 160, "n_layers": 4, "n_heads": 5, "n_kv_heads": 5, "d_ff": 432}
-    | {"max_seq_len": 384, "qk_norm": True},
+    "tokenizer": {"vocab_size": 512, "train_bytes": 1_000_000},
+    "data": {"sources": [{"path": "builtin:stories", "documents": 6_000}], "val_fraction": 0.02},
+    "model": {"d_model": 96, "n_layers": 3, "n_heads": 3, "n_kv_heads": 3, "d_ff": 256} | LENGTH,
     "pretrain": OPTIMIZER | {"max_steps": 400},
-    "eval": {"max_documents": 200},
 }
-STUDENT_MODEL = {"d_model": 64, "n_layers": 3, "n_heads": 2, "n_kv_heads": 2, "d_ff": 176} | {
-    "max_seq_len": 384,
-    "qk_norm": True,
-}
+STUDENT_MODEL = {"d_model": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "d_ff": 88} | LENGTH
 STUDENT_STEPS = 120
 TEACHER_WEIGHT = 0.7
+DOCUMENTS = 100
 
 
 def student(seed: int) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def student(seed: int) -> dict[str, Any]:
     base = f"runs/student-{seed}/pretrain/step-00000001"
     step = OPTIMIZER | {
         "base": base,
-        "sources": [{"path": "builtin:stories", "documents": 8_000}],
+        "sources": [{"path": "builtin:stories", "documents": 3_000}],
         "too_long": "split",
         "max_steps": STUDENT_STEPS,
     }
@@ -72,7 +69,6 @@ def student(seed: int) -> dict[str, Any]:
             "taught": step
             | {"method": "distill", "teacher": "runs/teacher", "teacher_weight": TEACHER_WEIGHT},
         },
-        "eval": {"max_documents": 200},
     }
 
 
@@ -86,8 +82,7 @@ def lilllm(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def bits_per_byte(folder: Path, checkpoint: str) -> float:
     """Of a checkpoint on the validation stories."""
-    override = f"eval.max_documents={TEACHER['eval']['max_documents']}"
-    answer = lilllm(folder, "eval", checkpoint, override)
+    answer = lilllm(folder, "eval", checkpoint, f"eval.max_documents={DOCUMENTS}")
     return float(answer["tasks"]["bpb"]["bpb"])
 
 
