@@ -4,8 +4,8 @@
 
 A teacher is pretrained on built-in stories. For each seed a student with a tenth of its parameters
 begins with the same weights twice and sees the same rows in the same order; once the loss is the
-rows' own tokens, once a part of it is the teacher's distribution. Both are scored by `lilllm eval` on
-the teacher's validation stories, which neither has seen. What is done is kept in FOLDER, so that
+rows' own tokens, once a part of it is the teacher's distribution. Both are scored by `lilllm eval`
+on the teacher's validation stories, which neither has seen. What is done is kept in FOLDER, so that
 an interrupted call goes on. The result goes to benchmarks/results/distill.json.
 """
 

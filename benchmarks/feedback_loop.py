@@ -28,23 +28,23 @@ from lilllm.data.stories import word_request_rows
 from lilllm.data.words import words_of
 
 ROOT = Path(__file__).parents[1]
-VOTES = 240
-FRESH = 120
+VOTES = 120
+FRESH = 80
 FRESH_SEED = 99
 STEP = {
     "method": "dpo",
     "dpo": {"beta": 0.1},
     "val_fraction": 0.1,
-    "epochs": 3,
+    "epochs": 4,
     "batch_rows": 8,
     "micro_batch_size": 8,
-    "lr": 2e-4,
+    "lr": 4e-4,
     "weight_decay": 0.0,
     "warmup_steps": 5,
     "schedule": "linear",
     "log_every": 5,
     "eval_every": 0,
-    "save_every": 50,
+    "save_every": 20,
     "compile": False,
 }
 QUOTED = re.compile(r"[\"“]([^\"”]*)[\"”]")
