@@ -134,7 +134,7 @@ def test_rows_that_cannot_be_checked_or_asked(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_grpo_learns_what_is_rewarded() -> None:
     asked = [{"prompt": row["prompt"], "words": ["sun"]} for row in ROWS]
-    said = [{**row, "completion": ROWS[(5 * n) % 6]["completion"]} for n, row in enumerate(ROWS)]
+    said = [{**row, "completion": other["completion"]} for row in ROWS for other in ROWS]
     Path("said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said * 20))
     Path("asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
     sft = STEP | {"sources": ["said.jsonl"], "max_steps": 60, "lr": 1e-2, "batch_tokens": 1024}
@@ -144,4 +144,4 @@ def test_grpo_learns_what_is_rewarded() -> None:
     more |= {"group_size": 8, "answer_tokens": 12, "batch_rows": 6, "micro_batch_size": 6}
     finetune(GRPO | more | {"max_steps": 15, "lr": 3e-3, "log_every": 1, "kl_weight": 0.02})
     success = [step["success"] for step in steps()]
-    assert success[0] < 0.4 and min(success[-3:]) > 0.8
+    assert success[0] < 0.4 and min(success[-3:]) > 0.8, success
