@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from lilllm.data.batches import sample_rows
-from lilllm.errors import Interrupted, RunError
+from lilllm.errors import Interrupted
 from lilllm.events import Note, Sampled, Saved, Validated
 from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
+from lilllm.training.ahead import Ahead, quiet_collector
 from lilllm.training.distributed import (
     LostProcess,
     Parallel,
@@ -23,7 +24,7 @@ from lilllm.training.distributed import (
     total_norm,
     whole,
 )
-from lilllm.training.meter import Meter
+from lilllm.training.meter import Meter, Outcome
 from lilllm.training.metrics import read_metrics
 from lilllm.training.objectives.loss import Loss, move
 from lilllm.training.optimizers import (
@@ -32,7 +33,7 @@ from lilllm.training.optimizers import (
     optimizer_tensors,
     set_lr,
 )
-from lilllm.training.run import Run, check_batch, everywhere, not_finite, out_of_memory
+from lilllm.training.run import Run, check_batch, everywhere, no_target, not_finite, out_of_memory
 from lilllm.training.schedules import lr_scale
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import load_state, prune, save_checkpoint, step_name
@@ -95,19 +96,25 @@ def _train(run: Run, resume_from: Path | None) -> None:
         run.metrics.append("resume", step=run.counters.step)
     _recall(run)
     saved_at = run.counters.step if resume_from is not None else -1
-    with StopRequest() as stop:
+    with StopRequest() as stop, quiet_collector():
         try:
+            ahead = Ahead(run, parallel) if Ahead.fits(run, parallel) else None
             meter = Meter(run)
             while run.counters.step < run.steps:
-                meter.step(*_step(run, parallel))
+                outcome = _step(run, parallel, ahead)
                 step = run.counters.step
                 last, stopping = step == run.steps, world.any(bool(stop))
-                if stopping or last or step % run.config.save_every == 0:
+                saving = stopping or last or step % run.config.save_every == 0
+                scoring = last or (run.config.eval_every and step % run.config.eval_every == 0)
+                if ahead is not None and (saving or scoring or step % run.config.log_every == 0):
+                    ahead.check()
+                meter.step(*outcome)
+                if saving:
                     _save(run)
                     saved_at = step
                 if stopping:
                     raise StopAsked
-                if last or (run.config.eval_every and step % run.config.eval_every == 0):
+                if scoring:
                     _validate(run, parallel, stop)
                 if run.sample_every and (step % run.sample_every == 0 or last):
                     _sample(run)
@@ -127,8 +134,8 @@ def _train(run: Run, resume_from: Path | None) -> None:
             ) from None
 
 
-def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]:
-    """One optimizer step.
+def _step(run: Run, parallel: Parallel, ahead: Ahead | None) -> Outcome:
+    """One optimizer step; with `ahead` it is asked for but not waited for.
 
     Returns:
         the mean loss in nats, the gradient norm before clipping, and the objective's measures.
@@ -150,16 +157,16 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
                 loss: Loss = parallel.loss(*move(batch, run.machine.device))
             (loss.total * loss_scale).backward()  # type: ignore[no-untyped-call]
         sums = sums + loss.sums()
-    total, count, *others = world.sum(sums).tolist()
-    if not count:
-        raise everywhere(
-            RunError(
-                f"step {step + 1}: no target in the whole batch",
-                "look at the rows with `lilllm data inspect`; prompts may fill the context",
-            ),
-            run,
-        )
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
+    world.sum(sums)
+    if ahead is not None:
+        set_lr(run.optimizers, lr_scale(step, run.steps, config))
+        values = ahead.update(gradients, sums, list(loss.measures))
+        _finish_step(run, applied=True)
+        return values
+    total, count, *others = sums.tolist()
+    if not count:
+        raise everywhere(no_target(step), run)
     scale = parallel.gradient_scale / (count * loss_scale)
     mean_loss, grad_norm = total / count, total_norm(gradients) * scale
     finite = math.isfinite(grad_norm)
@@ -171,14 +178,18 @@ def _step(run: Run, parallel: Parallel) -> tuple[float, float, dict[str, float]]
         set_lr(run.optimizers, lr_scale(step, run.steps, config))
         for optimizer in run.optimizers:
             optimizer.step()
-    for optimizer in run.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    run.counters = run.counters.after_step(run.sequences, run.step_tokens, finite)
+    _finish_step(run, applied=finite)
     return (
         mean_loss,
         grad_norm,
         {name: value / count for name, value in zip(loss.measures, others, strict=True)},
     )
+
+
+def _finish_step(run: Run, applied: bool) -> None:
+    for optimizer in run.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    run.counters = run.counters.after_step(run.sequences, run.step_tokens, applied)
 
 
 def _save(run: Run) -> None:

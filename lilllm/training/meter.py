@@ -1,11 +1,17 @@
 """Timing of steps, and the lines of metrics that they make."""
 
 import time
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from lilllm.events import StepDone
 from lilllm.model.transformer import flops_per_token
 from lilllm.training.hardware import peak_memory_bytes
 from lilllm.training.run import Run
+
+Outcome = tuple[float | Tensor, float | Tensor, Mapping[str, float | Tensor]]
+"""Loss, gradient norm and measures of a step; tensors of a device that may still compute them."""
 
 
 class Meter:
@@ -13,8 +19,8 @@ class Meter:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.losses: list[float] = []
-        self.measures: list[dict[str, float]] = []
+        self.losses: list[float | Tensor] = []
+        self.measures: list[Mapping[str, float | Tensor]] = []
         self.seconds = self.all_seconds = 0.0
         self.all_steps = 0
         self.restart()
@@ -23,19 +29,27 @@ class Meter:
         """Begin timing a step."""
         self.began = time.perf_counter()
 
-    def step(self, loss: float, grad_norm: float, measures: dict[str, float]) -> None:
-        """Count a step that has just ended; report it when a line is due."""
+    def step(
+        self,
+        loss: float | Tensor,
+        grad_norm: float | Tensor,
+        measures: Mapping[str, float | Tensor],
+    ) -> None:
+        """Count a step that has just been asked for; wait for it and report when a line is due."""
         run, step = self.run, self.run.counters.step
+        due = step % run.config.log_every == 0 or step == run.steps
+        if due:
+            loss = float(loss)
         elapsed = time.perf_counter() - self.began
         self.seconds += elapsed
         self.all_seconds += elapsed
         self.all_steps += 1
         self.losses.append(loss)
         self.measures.append(measures)
-        if step % run.config.log_every and step != run.steps:
+        if not due:
             return
         tokens_per_s = len(self.losses) * run.step_tokens / self.seconds
-        run.last_loss = mean = sum(self.losses) / len(self.losses)
+        run.last_loss = mean = float(sum(self.losses)) / len(self.losses)
         run.tokens_per_s = self.all_steps * run.step_tokens / self.all_seconds
         flops = flops_per_token(run.model.shape, run.windows.length)
         run.mfu = run.tokens_per_s * flops / (run.machine.peak_flops * run.world.size)
@@ -45,14 +59,14 @@ class Meter:
             max_steps=run.steps,
             loss=mean,
             lr=run.optimizers[-1].param_groups[0]["lr"],
-            grad_norm=grad_norm,
+            grad_norm=float(grad_norm),
             tokens=run.counters.tokens,
             tokens_per_s=tokens_per_s,
             mfu=tokens_per_s * flops / (run.machine.peak_flops * run.world.size),
             eta_seconds=(run.steps - step) * run.step_tokens / tokens_per_s,
             memory_bytes=peak_memory_bytes(run.machine.device),
             measures={
-                name: sum(each[name] for each in self.measures) / len(self.measures)
+                name: float(sum(each[name] for each in self.measures)) / len(self.measures)
                 for name in measures
             },
         )

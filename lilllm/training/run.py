@@ -141,15 +141,34 @@ def everywhere(error: LilllmError, run: Run) -> LilllmError:
     return error
 
 
-def not_finite(run: Run, loss: float, grad_norm: float, rows: Ints) -> RunError:
-    """The error for a loss or gradient that must not be used; `rows` are those of the batch."""
+def no_target(step: int) -> RunError:
+    """The error for a step, counted from 0, that has nothing to learn from."""
+    return RunError(
+        f"step {step + 1}: no target in the whole batch",
+        "look at the rows with `lilllm data inspect`; prompts may fill the context",
+    )
+
+
+def not_finite(
+    run: Run, loss: float, grad_norm: float, rows: Ints, step: int | None = None
+) -> RunError:
+    """The error for a loss or gradient that must not be used.
+
+    Args:
+        run: what was trained.
+        loss: the mean loss.
+        grad_norm: the norm of its gradient.
+        rows: those of the batch.
+        step: counted from 0; None: the one at hand.
+    """
     saved = run.folder / "latest"
     good = (
         f"; the last good checkpoint is {run.folder / saved.read_text().strip()}"
         if (saved.is_file())
         else ""
     )
-    step, documents = run.counters.step + 1, run.hooks.documents(rows)
+    step = (run.counters.step if step is None else step) + 1
+    documents = run.hooks.documents(rows)
     run.metrics.append("not finite", step=step, samples=rows.tolist(), documents=documents)
     named = documents or [f"sample {row}" for row in rows.tolist()]
     shown = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")

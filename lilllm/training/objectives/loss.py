@@ -33,8 +33,11 @@ class Loss(NamedTuple):
 
 
 def move(batch: tuple[Any, ...], device: str) -> tuple[Tensor | None, ...]:
-    """The arrays of a batch as tensors on a device; what is None stays so."""
-    return tuple(
-        None if part is None else torch.from_numpy(part).to(device, non_blocking=True)
-        for part in batch
-    )
+    """The arrays of a batch as tensors on a device; what is None stays so.
+
+    For a GPU they are copied out of pinned memory, which the host does not wait for.
+    """
+    arrays = (None if part is None else torch.from_numpy(part) for part in batch)
+    if device == "cuda":
+        arrays = (None if part is None else part.pin_memory() for part in arrays)
+    return tuple(None if part is None else part.to(device, non_blocking=True) for part in arrays)
