@@ -9,6 +9,7 @@ G key/value heads, K head width, F feed-forward width, V vocabulary.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -70,8 +71,10 @@ def rotary_tables(positions: int, head_dim: int, theta: float) -> tuple[Tensor, 
     Source: Su et al. 2021, arXiv:2104.09864, in Hugging Face's layout: the two halves of a
     head are a pair, where the paper pairs neighbours.
     """
-    frequencies = theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+    # on the CPU also while a model is made on the meta device, which would import the compiler
+    arange = partial(torch.arange, dtype=torch.float32, device="cpu")
+    frequencies = theta ** -(arange(0, head_dim, 2) / head_dim)
+    angles = torch.outer(arange(positions), frequencies)
     angles = torch.cat((angles, angles), dim=-1)  # [positions, K]
     return angles.cos(), angles.sin()
 
@@ -178,7 +181,9 @@ class Decoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.d_model)
+        # given, because drawing it on the meta device would import the compiler, for half a second
+        weight = torch.empty(shape.vocab_size, shape.d_model)
+        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.d_model, _weight=weight)
         self.layers = nn.ModuleList(Block(shape, layer) for layer in range(shape.n_layers))
         self.norm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
 
