@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
+from lilllm.inference.graphs import SIZES, GraphedStep
 from lilllm.inference.native import NativeStep, load
 from lilllm.inference.weights import Layer, Weights
 from lilllm.model.transformer import ACTIVATIONS
@@ -47,6 +48,7 @@ class Decoder:
         self.activate = ACTIVATIONS[self.shape.activation]
         library = load() if native and NativeStep.fits(weights) else None
         self.native = NativeStep(library, weights) if library is not None else None
+        self.graphs = GraphedStep(self._torch_step) if self.device.type == "cuda" else None
 
     def new_cache(self) -> SlotCache:
         """An empty cache for this model."""
@@ -89,22 +91,22 @@ class Decoder:
         native = self.native
         if native is not None and len(slots) <= NATIVE_TEXTS:
             logits = native.step(ids, slots, positions, cache)
-        else:
-            attend = self._batch_attention(slots, positions, cache)
-            if native is not None:
-                attend = native.attention(slots, positions, cache)
+        elif native is not None:
+            attend = native.attention(slots, positions, cache)
             logits = self.weights.head(self._run(ids, attend)).float()
+        elif self.graphs is not None and len(slots) <= SIZES[-1]:
+            logits = self.graphs(ids, slots, positions, cache)
+        else:
+            rows, at = torch.tensor([slots, positions], device=self.device)
+            logits = self._torch_step(ids, rows, at, max(positions) + 1, cache)
         cap = self.shape.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def _batch_attention(
-        self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
-    ) -> Attend:
-        """Attention of one new token of each of B texts, with torch."""
-        S = max(positions) + 1
-        rows = torch.tensor(slots, device=self.device)
-        at = torch.tensor(positions, device=self.device)
-        visible = torch.arange(S, device=self.device) <= at[:, None]  # [B, S]
+    def _torch_step(
+        self, ids: Tensor, rows: Tensor, at: Tensor, reach: int, cache: SlotCache
+    ) -> Tensor:
+        """Logits of texts in slots `rows` [B], at positions `at` [B], the first `reach` seen."""
+        visible = torch.arange(reach, device=self.device) <= at[:, None]  # [B, reach]
 
         def attend(number: int, layer: Layer, qkv: Tensor) -> Tensor:
             q, k, v = self._split(self._heads(layer, qkv, at))
@@ -114,10 +116,13 @@ class Decoder:
             B, _, K = q.shape
             grouped = q.reshape(B, self.shape.n_kv_heads, -1, K)  # [B, G, H/G, K]
             return F.scaled_dot_product_attention(
-                grouped, keys[rows, :, :S], values[rows, :, :S], attn_mask=visible[:, None, None]
+                grouped,
+                keys[rows, :, :reach],
+                values[rows, :, :reach],
+                attn_mask=visible[:, None, None],
             ).view(B, -1)
 
-        return attend
+        return self.weights.head(self._run(ids, attend)).float()
 
     def _run(self, ids: Tensor, attend: Attend) -> Tensor:
         """The normalised residual stream [N, D] of tokens [N]."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lilllm.inference import native
 from lilllm.inference.decoder import NATIVE_TEXTS, Decoder, Piece
+from lilllm.inference.graphs import GraphedStep
 from lilllm.inference.weights import Weights
 from lilllm.model import Shape, Transformer
 
@@ -43,6 +44,7 @@ def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
     ids = torch.randint(0, 211, (TEXTS, 40), generator=draw)
     cache = decoder.new_cache()
     cache.reserve(len(texts), 64)
+    ids = ids.to(decoder.device)
     lengths = [5 + 3 * text for text in texts]
     for slot, (text, length) in enumerate(zip(texts, lengths, strict=True)):
         decoder.prefill([Piece(ids[text, :length].tolist(), slot, 0)], cache)
@@ -101,3 +103,21 @@ def test_without_a_compiler_torch_decodes(monkeypatch: pytest.MonkeyPatch) -> No
             patch.setenv("XDG_CACHE_HOME", "/nonexistent")
             assert Decoder(weights(SHAPES["plain"])).native is None
     native.load.cache_clear()
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_batch_filled_up_to_a_captured_size_gives_the_same(count: int) -> None:
+    plain = Decoder(weights(SHAPES["all options"]), native=False)
+    filled = Decoder(plain.weights, native=False)
+    filled.graphs = GraphedStep(filled._torch_step, capture=False)
+    found, wanted = (decoded(decoder, [*range(count)]) for decoder in (filled, plain))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_graphs_give_what_the_step_gives() -> None:
+    model = Transformer(SHAPES["plain"], seed=1).cuda()
+    graphed, plain = Decoder(Weights(model)), Decoder(Weights(model))
+    plain.graphs = None
+    for texts in ([0], [0, 1, 2]):
+        torch.testing.assert_close(decoded(graphed, texts), decoded(plain, texts))
