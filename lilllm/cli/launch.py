@@ -5,6 +5,7 @@ variable; the command that started them shows the one that counts.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -73,12 +74,20 @@ def launch(count: int) -> Any:
                 rdzv_backend="c10d",
                 rdzv_endpoint="localhost:0",
                 max_restarts=0,
+                **_signals(LaunchConfig),
             )
             try:
                 elastic_launch(machine, sys.executable)("-u", "-m", "lilllm", *sys.argv[1:])
             except (ChildFailedError, SignalException) as err:
                 raise _first_error(answers, err) from err
         return json.loads((answers / "result.json").read_text(encoding="utf-8"))
+
+
+def _signals(config: type) -> dict[str, Any]:
+    """That SIGUSR1 is handed on too, where this version of torch can be told so."""
+    if "signals_to_handle" not in {field.name for field in dataclasses.fields(config)}:
+        return {}
+    return {"signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
 
 
 @contextlib.contextmanager

@@ -3,12 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 from lilllm.cli.arguments import ConfigPath, Json, Overrides, read_config
+from lilllm.cli.launch import Processes, over_processes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def run(config: ConfigPath = None, overrides: Overrides = None, json: Json = False) -> None:
+def run(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    nproc: Processes = 1,
+    json: Json = False,
+) -> None:
     """Run every stage of a config in order, skipping what is up to date.
 
     Example: lilllm run configs/demo.yaml
@@ -22,7 +28,7 @@ def run(config: ConfigPath = None, overrides: Overrides = None, json: Json = Fal
 
         return {"stages": build(settings, report, stages_of(settings)[-1].name)}
 
-    run_command("run", json, work, _show)
+    run_command("run", json, over_processes(nproc, work), _show)
 
 
 def _show(result: dict[str, Any], out: "Console") -> None:
