@@ -22,7 +22,7 @@ def losses(folder: Path) -> list[float]:
     return [event["loss"] for event in events if event["event"] == "step"]
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
 def test_torchrun_builds_everything_once_and_reaches_the_losses_of_one_process(
     lilllm: Lilllm, tmp_path: Path, kind: str
 ) -> None:
