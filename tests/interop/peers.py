@@ -64,3 +64,33 @@ def draw_model(tokenizer: Tokenizer, seed: int = 0, **shape: Any) -> Transformer
                 weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.2)
         model.model.embed_tokens.weight.mul_(10)
     return model.eval()
+
+
+def write_anyhow(path: Path, fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """A GGUF file of any fields and tensors, however little they fit."""
+    import gguf
+
+    kind = fields.get("general.architecture")
+    writer = gguf.GGUFWriter(path, str(kind or "llama"))
+    for name, value in fields.items():
+        if name != "general.architecture" and value is not None:
+            _add(writer, name, value)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add(writer: Any, name: str, value: Any) -> None:
+    if isinstance(value, bool):
+        writer.add_bool(name, value)
+    elif isinstance(value, int):
+        (writer.add_uint32 if value >= 0 else writer.add_int32)(name, value)
+    elif isinstance(value, float):
+        writer.add_float32(name, value)
+    elif isinstance(value, str):
+        writer.add_string(name, value)
+    else:
+        writer.add_array(name, value if isinstance(value, list) else value.tolist())

@@ -22,13 +22,13 @@ from lilllm.interop.gguf_file import GgufFile
 from lilllm.interop.gguf_write import write_gguf
 from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.import_model import run as import_model
-from tests.interop.peers import draw_model
+from tests.interop.peers import draw_model, write_anyhow
 from tests.interop.test_llama2c import tiny_file
 from tests.stages.tiny_run import tiny_model, tiny_tokenizer, write_checkpoint
 
 torch.set_num_threads(1)
 
-gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+pytest.importorskip("gguf", reason="the package gguf is not installed")
 
 ALLOWED_BYTES = 2 << 30
 ALLOWED_SECONDS = 10.0
@@ -133,29 +133,8 @@ def damage_fields(raw: bytes, draw: random.Random) -> bytes:
         )
         if key == "tokenizer.ggml.token_type" and draw.random() < 0.5:
             fields[key] = [draw.randrange(8) for _ in file.fields["tokenizer.ggml.tokens"]]
-        writer = gguf.GGUFWriter(path, str(fields.pop("general.architecture") or "llama"))
-        for name, value in fields.items():
-            _add(writer, name, value)
-        for name in file.tensors:
-            writer.add_tensor(name, file.read(name).numpy())
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        write_anyhow(path, fields, {name: file.read(name) for name in file.tensors})
         return path.read_bytes()
-
-
-def _add(writer: Any, name: str, value: Any) -> None:
-    if isinstance(value, bool):
-        writer.add_bool(name, value)
-    elif isinstance(value, int):
-        (writer.add_uint32 if value >= 0 else writer.add_int32)(name, value)
-    elif isinstance(value, float):
-        writer.add_float32(name, value)
-    elif isinstance(value, str):
-        writer.add_string(name, value)
-    elif value is not None:
-        writer.add_array(name, value if isinstance(value, list) else value.tolist())
 
 
 KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes]]] = {
