@@ -86,6 +86,22 @@ def prompt_messages(row: Mapping[str, Any], where: str) -> list[Message]:
     return []
 
 
+def question(row: Mapping[str, Any], where: str) -> list[Message]:
+    """The messages up to the one that is to be answered, whatever answers the row has.
+
+    Raises:
+        DataError: there is none, or a field is no text.
+    """
+    messages = prompt_messages(row, where) or to_messages(row, where)
+    if isinstance(messages, str):
+        raise DataError(f"{where}: a text asks nothing that could be answered")
+    while messages and messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    if not messages:
+        raise DataError(f"{where}: there is no question in this row")
+    return messages
+
+
 def read_messages(messages: Any, field: str, where: str) -> list[Message]:
     """Check a list of {`role`, `content`} or of {`from`, `value`}.
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Note, Report, short_count
-from lilllm.files import manifest_problem
+from lilllm.events import Note, Report, short_count, silent
+from lilllm.files import manifest_problem, sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.lora import (
     Lora,
@@ -24,6 +24,7 @@ from lilllm.model.lora import (
     training_bytes,
 )
 from lilllm.model.transformer import Transformer, flops_per_token
+from lilllm.stages.find_checkpoint import find_checkpoint
 from lilllm.stages.methods import classify, distill, dpo, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
@@ -80,6 +81,22 @@ METHODS: dict[str, Callable[[Job], Plan]] = {
 def stage_keys(name: str) -> tuple[str, ...]:
     """The config keys that the weights of a step depend on, besides its base."""
     return ("seed", "device", "precision", "threads", f"finetune.{name}")
+
+
+def other_inputs(section: FinetuneConfig) -> list[str]:
+    """Hashes of what a step learns from besides its base and its rows: teacher, own rewards.
+
+    Raises:
+        CheckpointError: the teacher is missing or damaged.
+    """
+    hashes = []
+    if section.method == "distill":
+        hashes.append(weights_hash(find_checkpoint(Path(section.teacher), silent)))
+    for reward in section.rewards if section.method == "grpo" else ():
+        path = Path(reward.function.rpartition(":")[0])
+        if reward.kind == "python" and path.is_file():
+            hashes.append(sha256_file(path))
+    return hashes
 
 
 def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> StepResult:

@@ -9,7 +9,8 @@ from typing import Any
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import read_rows
-from lilllm.data.conversations import Message, shape_of, text_of, to_messages
+from lilllm.data.conversations import Message, question, shape_of, text_of, to_messages
+from lilllm.data.feedback import lacks
 from lilllm.data.preferences import to_preference
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report
@@ -18,6 +19,8 @@ from lilllm.tokenizer import Tokenizer
 
 OF_PAIRS = frozenset({"dpo"})
 """Methods that learn from preference pairs."""
+NEEDED = {"dpo": ("chosen", "rejected"), "grpo": ("prompt",)}
+"""Fields without which a row of feedback is of no use to a method; others need an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,10 @@ def _as_seen(
     """The shape of a row, and the spans of each text that the model sees of it."""
     if step.method == "classify":
         return _as_classified(step, tokenizer, row, where)
+    if lacks(row, *NEEDED.get(step.method, ("completion",))):
+        return {"shape": "feedback that this method passes over"}
+    if step.method == "grpo":
+        return _as_asked(step, tokenizer, row, where)
     texts: list[list[Message] | str]
     if step.method in OF_PAIRS:
         shape, pair = "preference", to_preference(row, where)
@@ -105,6 +112,17 @@ def _as_seen(
         return {"shape": shape}
     encoder = RowEncoder.of(tokenizer, step)
     return {"shape": shape, "seen": [_spans(tokenizer, *encoder.encode(text)) for text in texts]}
+
+
+def _as_asked(
+    step: FinetuneConfig, tokenizer: Tokenizer | None, row: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """A question alone: the answers are the model's own."""
+    asked = question(row, where)
+    if tokenizer is None:
+        return {"shape": "question"}
+    ids = RowEncoder.of(tokenizer, step).encode_prompt(asked)
+    return {"shape": "question", "seen": [_spans(tokenizer, ids, [0] * len(ids))]}
 
 
 def _as_classified(

@@ -220,7 +220,7 @@ def _finetune_stage(config: Config, name: str) -> Stage:
     def inputs() -> str:
         base = finetune.base_checkpoint(config, name, silent)
         sources = [prepare.source_identity(source) for source in section.sources]
-        return _hash(config, keys, [weights_hash(base), sources])
+        return _hash(config, keys, [weights_hash(base), sources, *finetune.other_inputs(section)])
 
     return Stage(
         f"finetune.{name}",

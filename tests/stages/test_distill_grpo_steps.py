@@ -131,6 +131,32 @@ def test_rows_that_cannot_be_checked_or_asked(monkeypatch: pytest.MonkeyPatch) -
     assert "rows.jsonl:1" in finetune(GRPO, code=3)["message"]
 
 
+def test_another_teacher_or_reward_is_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.Rollouts", Said)
+    finetune(DISTILL)
+    teacher = Path("runs/teacher/pretrain/step-00000001")
+    remove(teacher)
+    write_checkpoint(teacher, seed=2)
+    assert "--fresh" in finetune(DISTILL, code=2)["hint"]
+    remove(Path("runs/tiny"))
+    Path("mine.py").write_text("def reward(prompt, answer, row):\n    return 1\n")
+    step = GRPO | {"rewards": [{"kind": "python", "function": "mine.py:reward"}], "max_steps": 1}
+    first = finetune(step)
+    Path("mine.py").write_text("def reward(prompt, answer, row):\n    return 2\n")
+    assert (
+        finetune(step)["checkpoint"] == first["checkpoint"]
+    )  # a training that has ended is not undone by it
+
+
+def test_questions_are_shown_as_they_are_asked() -> None:
+    sections = {"pretrain": {"batch_tokens": 64, "micro_batch_size": 1}, "finetune": {"x": GRPO}}
+    Path("c.yaml").write_text(json.dumps(CONFIG | sections))
+    done = CliRunner().invoke(app, ["data", "inspect", "c.yaml", "--rows", "--json"])
+    assert done.exit_code == 0, done.output + done.stderr
+    sample = json.loads(done.stdout)["steps"]["x"][0]["samples"][0]
+    assert sample["shape"] == "question" and "Say sun." in sample["seen"][0][0]["text"]
+
+
 @pytest.mark.slow
 def test_grpo_learns_what_is_rewarded() -> None:
     asked = [{"prompt": row["prompt"], "words": ["sun"]} for row in ROWS]

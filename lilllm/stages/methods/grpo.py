@@ -18,7 +18,7 @@ import torch
 from lilllm.config.schema import FinetuneConfig
 from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import IGNORE, Ints
-from lilllm.data.conversations import Message, prompt_messages, to_messages
+from lilllm.data.conversations import question
 from lilllm.data.journal import Journal
 from lilllm.data.rewards import make_reward, score
 from lilllm.errors import ConfigError, DataError
@@ -172,7 +172,7 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
     for source in section.sources:
         for row, where in read_rows(source, on_bad_row=bad, seed=job.config.seed):
             try:
-                messages = _question(row, where)
+                messages = question(row, where)
             except DataError as err:
                 bad(where, err.message.removeprefix(f"{where}: "))
                 continue
@@ -199,18 +199,6 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
             "give more rows, or lower answer_tokens or val_fraction",
         )
     return splits
-
-
-def _question(row: Mapping[str, Any], where: str) -> list[Message]:
-    """The messages up to the one that is to be answered."""
-    messages = prompt_messages(row, where) or to_messages(row, where)
-    if isinstance(messages, str):
-        raise DataError(f"{where}: a text asks nothing that could be answered")
-    while messages and messages[-1]["role"] == "assistant":
-        messages = messages[:-1]
-    if not messages:
-        raise DataError(f"{where}: there is no question in this row")
-    return messages
 
 
 def _sequences(pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Ints, Ints]:
