@@ -24,6 +24,7 @@ from lilllm.training.distributed import (
     total_norm,
     whole,
 )
+from lilllm.training.kernels import fastest_attention
 from lilllm.training.meter import Meter, Outcome
 from lilllm.training.metrics import read_metrics
 from lilllm.training.objectives.loss import Loss, move
@@ -96,7 +97,8 @@ def _train(run: Run, resume_from: Path | None) -> None:
         run.metrics.append("resume", step=run.counters.step)
     _recall(run)
     saved_at = run.counters.step if resume_from is not None else -1
-    with StopRequest() as stop, quiet_collector():
+    attention = fastest_attention(run.model.shape, run.config.micro_batch_size, run.machine)
+    with StopRequest() as stop, quiet_collector(), attention:
         try:
             ahead = Ahead(run, parallel) if Ahead.fits(run, parallel) else None
             meter = Meter(run)
