@@ -185,5 +185,5 @@ def out_of_memory(run: Run) -> RunError:
     return RunError(
         f"step {run.counters.step + 1}: out of memory with micro_batch_size={size}",
         f"{run.stage}.micro_batch_size={max(1, size // 2)} needs about half of it for activations, "
-        f"{run.stage}.activation_checkpointing=true much less",
+        f"{run.stage}.activation_checkpointing=true much less; `lilllm plan` shows where it goes",
     )

@@ -204,3 +204,4 @@ def test_out_of_memory_says_what_needs_less(tmp_path: Path, kind: str) -> None:
         train(run, None)
     assert "pretrain.micro_batch_size=2" in caught.value.hint
     assert "activation_checkpointing" in caught.value.hint
+    assert "lilllm plan" in caught.value.hint
