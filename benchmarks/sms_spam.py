@@ -1,17 +1,16 @@
 """SMS spam from a little model raised here, beside TF-IDF and logistic regression, same splits.
 
-    python benchmarks/sms_spam.py SMS.tsv [key=value ...]
+    python benchmarks/sms_spam.py SMS.tsv FOLDER [key=value ...]
 
 Duplicate texts are removed first: they leak. For each of five stratified 80/20 splits a model is
 pretrained on the texts of the training part alone and gets a classification head; the other part is
-scored once. key=value changes the config. The result goes to benchmarks/results/sms-spam.json.
+scored once. key=value changes the config. FOLDER keeps the runs; the same command continues. The
+result goes to benchmarks/results/sms-spam.json.
 """
 
 import json
 import os
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,9 @@ def write_rows(path: Path, texts: list[str], labels: list[str]) -> None:
 
 
 def run_split(number: int, train: Any, test: Any, overrides: list[str]) -> dict[str, Any]:
-    write_rows(Path("train.jsonl"), *train)
-    write_rows(Path("test.jsonl"), *test)
+    for name, rows in (("train.jsonl", train), ("test.jsonl", test)):
+        if not Path(name).is_file():
+            write_rows(Path(name), *rows)
     config = load_config(CONFIG, [f"name=split{number}", f"seed={number}", *overrides])
     with Display() as display:
         answer = build(config, display, "finetune.spam")["finetune.spam"]
@@ -77,28 +77,30 @@ def run_split(number: int, train: Any, test: Any, overrides: list[str]) -> dict[
 
 
 def main() -> None:
-    path, *overrides = sys.argv[1:]
+    path, folder, *overrides = sys.argv[1:]
     texts, labels, repeated = read(path)
     splitter = StratifiedShuffleSplit(SPLITS, test_size=0.2, random_state=0)
-    began = time.perf_counter()
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for number, parts in enumerate(splitter.split(texts, labels)):
-            train, test = (([texts[i] for i in p], [labels[i] for i in p]) for p in parts)
-            found.append(run_split(number, train, test, overrides))
-            print(json.dumps(found[-1]), flush=True)
+    results, found = RESULTS.resolve(), []
+    for number, parts in enumerate(splitter.split(texts, labels)):
+        train, test = (([texts[i] for i in p], [labels[i] for i in p]) for p in parts)
+        here = Path(folder).resolve() / str(number)
+        here.mkdir(parents=True, exist_ok=True)
+        os.chdir(here)
+        kept = here / "result.json"
+        if not kept.is_file():
+            kept.write_text(json.dumps(run_split(number, train, test, overrides)))
+        found.append(json.loads(kept.read_text()))
+        print(json.dumps(found[-1]), flush=True)
     names = ("f1", "logistic_regression", "n_grams_balanced", "accuracy")
     result = {
         **describe("scikit-learn"),
         "overrides": overrides,
         "texts": len(texts),
         "repeated_texts_removed": repeated,
-        "seconds": round(time.perf_counter() - began),
         "mean": {name: sum(split[name] for split in found) / len(found) for name in names},
         "splits": found,
     }
-    (RESULTS / "sms-spam.json").write_text(json.dumps(result, indent=2) + "\n")
+    (results / "sms-spam.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["mean"]))
 
 

@@ -8,15 +8,19 @@ benchmarks/results/sst2-<name>.json.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from machine import describe
 
 from lilllm.cli.display import Display
+from lilllm.config import Config
 from lilllm.config.load import load_config
+from lilllm.stages.evaluate import run_checkpoint
 from lilllm.stages.finetune import run_step
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,29 +42,45 @@ def logistic_regression(train: str, dev: str) -> float:
     return float(model.score(*read(dev)))
 
 
+def zero_shot(base: str, dev: str, display: Display) -> dict[str, Any]:
+    """The base model asked in words, without training; it ranks the two answers."""
+    words = {"0": "negative", "1": "positive"}
+    rows = [line.split("\t") for line in Path(dev).read_text().splitlines()]
+    Path("asked.tsv").write_text("".join(f"{text}\t{words[label]}\n" for text, label in rows))
+    task = {
+        "kind": "classification",
+        "sources": [{"path": "asked.tsv", "columns": ["text", "label"]}],
+        "prompt": "Is this film review positive or negative? Answer with one word.\n\n{prompt}",
+        "answer": "rank",
+    }
+    config = Config.model_validate({"eval": {"tasks": {"asked": task}}})
+    return run_checkpoint(Path(base), display, config=config).tasks["asked"]
+
+
 def main() -> None:
-    base, train, dev, *overrides = sys.argv[1:]
+    base, train, dev = (str(Path(path).resolve()) for path in sys.argv[1:4])
+    overrides, results = sys.argv[4:], RESULTS.resolve()
     source = "{path: %s, columns: [text, label]}"
     config = load_config(
         CONFIG,
         [
-            f"finetune.sentiment.base={Path(base).resolve()}",
-            f"finetune.sentiment.sources=[{source % Path(train).resolve()}]",
-            f"eval.tasks.dev.sources=[{source % Path(dev).resolve()}]",
+            f"finetune.sentiment.base={base}",
+            f"finetune.sentiment.sources=[{source % train}]",
+            f"eval.tasks.dev.sources=[{source % dev}]",
             *overrides,
         ],
     )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Display() as display:
-        import os
-
         os.chdir(folder)
         done = run_step(config, "sentiment", display)
+        seconds = round(time.perf_counter() - began)
+        asked = zero_shot(base, dev, display)
     result = {
         **describe("scikit-learn"),
         "base": Path(base).name,
         "overrides": overrides,
-        "seconds_with_scoring": round(time.perf_counter() - began),
+        "seconds_with_scoring": seconds,
         "rows": done.rows,
         "steps": done.step,
         "trained_parameters": done.trained_parameters,
@@ -68,9 +88,10 @@ def main() -> None:
         "peak_memory_bytes": done.peak_memory_bytes,
         "train_loss": done.train_loss,
         **done.measures,
+        "zero_shot": asked,
         "logistic_regression_accuracy": logistic_regression(train, dev),
     }
-    path = RESULTS / f"sst2-{config.name}.json"
+    path = results / f"sst2-{config.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result))
 
