@@ -1,17 +1,17 @@
 """DPO on held-out pairs, split by instruction: reward accuracy, also where lengths are alike.
 
-    python benchmarks/dpo.py NAME BASE PAIRS [key=value ...]
+    python benchmarks/dpo.py NAME BASE PAIRS FOLDER [key=value ...]
 
-The result goes to benchmarks/results/dpo-NAME.json, the loss curves beside it as .png. Beside the
-model's accuracy stand that of always preferring the longer answer and that of both on pairs whose
-lengths in characters differ by a tenth at most.
+FOLDER keeps the run; the same command continues it. The result goes to
+benchmarks/results/dpo-NAME.json, the loss curves beside it as .png. Beside the model's accuracy stand
+that of always preferring the longer answer and that of both on pairs whose lengths in characters
+differ by a tenth at most.
 """
 
 import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -104,18 +104,20 @@ def accuracies(margins: list[float], sizes: list[tuple[int, int]]) -> dict[str, 
 
 
 def main() -> None:
-    name, base, pairs, *overrides = sys.argv[1:]
-    base, results = Path(base).resolve(), RESULTS.resolve()
+    name, base, pairs = sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve()
+    folder, *overrides = sys.argv[4:]
+    results = RESULTS.resolve()
+    Path(folder).mkdir(parents=True, exist_ok=True)
     config = load_config(
         CONFIG,
         [
             f"finetune.{STEP}.base={base}",
-            f"finetune.{STEP}.sources=[{Path(pairs).resolve()}]",
+            f"finetune.{STEP}.sources=[{pairs}]",
             *overrides,
         ],
     )
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, Display() as display:
+    with Display() as display:
         os.chdir(folder)
         done = run_step(config, STEP, display)
         tokenizer = Tokenizer.load(base)

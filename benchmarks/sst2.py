@@ -1,16 +1,15 @@
 """SST-2 with a small model, LoRA and a classification head, beside logistic regression.
 
-    python benchmarks/sst2.py BASE TRAIN.tsv DEV.tsv [key=value ...]
+    python benchmarks/sst2.py BASE TRAIN.tsv DEV.tsv FOLDER [key=value ...]
 
 BASE is a checkpoint folder (SmolLM2-135M, imported). A tenth of TRAIN is held out for choosing
-settings with key=value; DEV is scored once, after training. The result goes to
-benchmarks/results/sst2-<name>.json.
+settings with key=value; DEV is scored once, after training. FOLDER keeps the run; the same command
+continues it. The result goes to benchmarks/results/sst2-<name>.json.
 """
 
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,10 @@ def zero_shot(base: str, dev: str, display: Display) -> dict[str, Any]:
 
 def main() -> None:
     base, train, dev = (str(Path(path).resolve()) for path in sys.argv[1:4])
-    overrides, results = sys.argv[4:], RESULTS.resolve()
+    folder, *overrides = sys.argv[4:]
+    results = RESULTS.resolve()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
     source = "{path: %s, columns: [text, label]}"
     config = load_config(
         CONFIG,
@@ -71,8 +73,7 @@ def main() -> None:
         ],
     )
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, Display() as display:
-        os.chdir(folder)
+    with Display() as display:
         done = run_step(config, "sentiment", display)
         seconds = round(time.perf_counter() - began)
         asked = zero_shot(base, dev, display)
