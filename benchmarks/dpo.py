@@ -3,9 +3,9 @@
     python benchmarks/dpo.py NAME BASE PAIRS FOLDER [key=value ...]
 
 FOLDER keeps the run; the same command continues it. The result goes to
-benchmarks/results/dpo-NAME.json, the loss curves beside it as .png. Beside the model's accuracy stand
-that of always preferring the longer answer and that of both on pairs whose lengths in characters
-differ by a tenth at most.
+benchmarks/results/dpo-NAME.json, the loss curves beside it as .png. Beside the model's accuracy
+stand that of always preferring the longer answer and that of both on pairs whose lengths in
+characters differ by a tenth at most.
 """
 
 import json

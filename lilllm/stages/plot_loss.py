@@ -32,7 +32,7 @@ def plot_loss(run_folder: Path) -> Path | None:
             if points:
                 label = "training" if kind == "step" else "validation"
                 axis.plot(*zip(*points, strict=True), style, label=label, markersize=4)
-        axis.set(title=stage.name, xlabel="optimizer step", ylabel="loss (nats per token)")
+        axis.set(title=stage.name, xlabel="optimizer step", ylabel="loss (nats)")
         axis.grid(alpha=0.3)
         axis.legend()
     path = run_folder / "loss.png"
