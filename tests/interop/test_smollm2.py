@@ -54,18 +54,25 @@ def test_ids_are_those_of_llama_cpp(imported: Path) -> None:
         assert tokenizer.encode_prompt(text) == llama_ids(llama, text, bos=True), text
 
 
-def test_it_chats_and_the_text_is_that_of_llama_cpp(imported: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_the_greedy_text_is_that_of_llama_cpp(imported: Path, dtype: str, tmp_path: Path) -> None:
     exported = export_model(
-        imported, "gguf", lambda event: None, dtype="f32", out=tmp_path / "f32.gguf"
+        imported, "gguf", lambda event: None, dtype=dtype, out=tmp_path / "model.gguf"
     )
-    tokenizer = Tokenizer.load(imported)
-    engine = Engine(load_model(imported).eval())
+    folder = imported
+    if dtype != "f32":  # with the same rounded weights
+        folder = import_model(exported.path, tmp_path / "back", lambda event: None).checkpoint
+    tokenizer = Tokenizer.load(folder)
+    engine = Engine(load_model(folder).eval())
     llama = open_llama(exported.path, n_ctx=256)
     options = GenerateConfig(temperature=0, max_new_tokens=32)
     for question in ("What is the capital of France?", "Write a short story about a cat."):
         ids = tokenizer.encode_chat([{"role": "user", "content": question}], True)
         made = list(engine.generate(ids, options).samples[0].ids)
         assert made == llama_greedy(llama, ids, 32)
+
+
+def test_it_chats(imported: Path) -> None:
     says = ("-p", "What is the capital of France?", "--temperature", 0, "--max-new-tokens", 8)
     assert "Paris" in run("generate", imported, *says).stdout
     said = run("chat", imported, *says[2:], typed="What is the capital of France?\n")
