@@ -58,7 +58,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_unix_is_asked_for_only_where_its_absence_is_handled(path: Path) -> None:
-    """Imports of Unix's modules stand in a `try` or a `suppress`; its calls and signals are never named."""
+    """Imports of its modules stand in a `try` or a `suppress`; calls and signals nowhere."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tried = {
         id(node)
