@@ -261,42 +261,57 @@ static void rotate(float *x, const float *cos, const float *sin, int K)
     }
 }
 
-/* One query head [K] over S keys and values [S, K]; scores has room for S, rounded up to 16. */
-ALWAYS void attend_head(enum kind kind, const float *q, const void *keys, const void *values,
-                        int S, int K, float *scores, float *out)
+/* Query heads [heads, K], one or two, over the same S keys and values [S, K].
+ * scores is [heads, S rounded up to 16]. */
+ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *keys,
+                         const void *values, int S, int K, float *scores, float *out)
 {
-    float scale = 1 / sqrtf(K), top = -INFINITY;
+    const int stride = (S + 15) / 16 * 16;
+    const float scale = 1 / sqrtf(K);
+    vec inverse[2];
     for (int s = 0; s < S; s += 16) {
-        vec rows[16] = {};
-        for (int i = 0; i < K; i += 16)
-#pragma GCC unroll 16
-            for (int r = 0; r < 16; r++) {
-                int row = s + r < S ? s + r : S - 1;
-                rows[r] += load(q + i) * load_as(kind, keys, (size_t)row * K + i);
+        vec rows[2][16];
+        for (int r = 0; r < 16; r++) {
+            size_t row = s + r < S ? s + r : S - 1;
+            vec acc[2] = {};
+            for (int i = 0; i < K; i += 16) {
+                vec k = load_as(kind, keys, row * K + i);
+                for (int h = 0; h < heads; h++)
+                    acc[h] += load(q + h * K + i) * k;
             }
-        store(scores + s, sums(rows) * scale);
-    }
-    for (int s = 0; s < S; s++)
-        top = scores[s] > top ? scores[s] : top;
-    for (int s = S; s % 16; s++)
-        scores[s] = -INFINITY;
-    vec total = {};
-    for (int s = 0; s < S; s += 16) {
-        vec p = exponential(load(scores + s) - top);
-        store(scores + s, p);
-        total += p;
-    }
-    float inverse = 1 / sum(total);
-    for (int i = 0; i < K; i += 16) {
-        vec even = {}, odd = {};
-        int s = 0;
-        for (; s + 1 < S; s += 2) {
-            even += scores[s] * load_as(kind, values, (size_t)s * K + i);
-            odd += scores[s + 1] * load_as(kind, values, (size_t)(s + 1) * K + i);
+            for (int h = 0; h < heads; h++)
+                rows[h][r] = acc[h];
         }
-        if (s < S)
-            even += scores[s] * load_as(kind, values, (size_t)s * K + i);
-        store(out + i, (even + odd) * inverse);
+        for (int h = 0; h < heads; h++)
+            store(scores + h * stride + s, sums(rows[h]) * scale);
+    }
+    for (int h = 0; h < heads; h++) {
+        float *row = scores + h * stride, top = -INFINITY;
+        for (int s = S; s < stride; s++)
+            row[s] = -INFINITY;
+        for (int s = 0; s < S; s++)
+            top = row[s] > top ? row[s] : top;
+        vec total = {};
+        for (int s = 0; s < stride; s += 16) {
+            vec p = exponential(load(row + s) - top);
+            store(row + s, p);
+            total += p;
+        }
+        inverse[h] = (vec){} + 1 / sum(total);
+    }
+    for (int i = 0; i < K; i += 16) {
+        vec even[2] = {}, odd[2] = {};
+        for (int s = 0; s < S; s += 2) {
+            /* the last one may be read twice, with a probability of 0 */
+            vec v = load_as(kind, values, (size_t)s * K + i);
+            vec next = load_as(kind, values, (size_t)(s + 1 < S ? s + 1 : s) * K + i);
+            for (int h = 0; h < heads; h++) {
+                even[h] += scores[h * stride + s] * v;
+                odd[h] += (s + 1 < S ? scores[h * stride + s + 1] : 0) * next;
+            }
+        }
+        for (int h = 0; h < heads; h++)
+            store(out + h * K + i, (even[h] + odd[h]) * inverse[h]);
     }
 }
 
@@ -320,15 +335,22 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
         store_as(c->kind, keys, (size_t)position * K + i, k[i]);
         store_as(c->kind, values, (size_t)position * K + i, v[i]);
     }
-    for (int h = 0; h < each; h++, q += K) {
+    for (int h = 0; h < each; h++) {
         if (l->q_norm)
-            rms_norm(q, l->q_norm, K, m->norm_eps, q);
-        rotate(q, cos, sin, K);
-        float *to = out + ((size_t)g * each + h) * K;
-        if (c->kind == FP32)
-            attend_head(FP32, q, keys, values, position + 1, K, scores, to);
+            rms_norm(q + h * K, l->q_norm, K, m->norm_eps, q + h * K);
+        rotate(q + h * K, cos, sin, K);
+    }
+    for (int h = 0; h < each; h += 2) {
+        float *from = q + h * K, *to = out + ((size_t)g * each + h) * K;
+        int S = position + 1;
+        if (c->kind == FP32 && h + 1 < each)
+            attend_heads(FP32, 2, from, keys, values, S, K, scores, to);
+        else if (c->kind == FP32)
+            attend_heads(FP32, 1, from, keys, values, S, K, scores, to);
+        else if (h + 1 < each)
+            attend_heads(BF16, 2, from, keys, values, S, K, scores, to);
         else
-            attend_head(BF16, q, keys, values, position + 1, K, scores, to);
+            attend_heads(BF16, 1, from, keys, values, S, K, scores, to);
     }
 }
 
@@ -374,7 +396,7 @@ static int largest(const int64_t *numbers, int count)
 void attend_texts(const model *m, const cache *c, int number, int B, const int64_t *slots,
                   const int64_t *positions, float *qkv, float *mixed, int threads)
 {
-    const size_t own = largest(positions, B) + 32;
+    const size_t own = 2 * largest(positions, B) + 64;
     float *scores = malloc(sizeof *scores * threads * own);
 #pragma omp parallel num_threads(threads)
     {
@@ -392,7 +414,7 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
 {
     const int D = m->d_model, F = m->d_ff, G = m->n_kv_heads, HK = m->n_heads * m->head_dim;
     const int QKV = HK + 2 * G * m->head_dim;
-    const size_t own = (size_t)B * D + largest(positions, B) + 32;  /* each thread's numbers */
+    const size_t own = (size_t)B * D + 2 * largest(positions, B) + 64;  /* each thread's */
     float *work = malloc(sizeof *work * ((size_t)B * (D + QKV + HK + 3 * F) + threads * own));
     float *x = work, *qkv = x + (size_t)B * D, *mixed = qkv + (size_t)B * QKV;
     float *wide = mixed + (size_t)B * HK, *hidden = wide + (size_t)B * 2 * F;

@@ -1,6 +1,6 @@
 """The compiled decoding step: builds `decode.c` once, hands it weights, and calls it.
 
-The C compiler of the machine makes a library for its processor, about a second's work, kept in
+The C compiler of the machine makes a library for its processor, about two seconds of work, kept in
 the user's cache folder. Without a compiler, or with `LILLLM_NATIVE=0`, decoding stays with torch:
 slower, and the same up to rounding.
 """
