@@ -7,7 +7,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lilllm.cli import chat, eval, export, generate, import_, serve
+from lilllm.cli import bench, chat, eval, export, generate, import_, serve
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("eval")(eval.evaluate)
@@ -16,6 +16,7 @@ app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
 app.command("import")(import_.import_model)
 app.command("export")(export.export)
+app.add_typer(bench.app, name="bench")
 
 
 def run(*arguments: object, code: int = 0, typed: str = "") -> Result:

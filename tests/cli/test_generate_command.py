@@ -108,3 +108,39 @@ def test_with_no_checkpoint_the_hint_is_a_command(tmp_path, monkeypatch) -> None
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     assert "lilllm run configs/demo.yaml" in run("generate", code=4).stderr
+
+
+def test_a_file_of_prompts_gives_a_text_for_each_line() -> None:
+    Path("prompts.txt").write_text("A dog\nThe cat\n")
+    samples = run_json("generate", "--prompts-file", "prompts.txt", "--seed", 3)["samples"]
+    assert [sample["prompt"] for sample in samples] == ["A dog", "The cat"]
+    assert samples[1] == run_json("generate", "-p", "The cat", "--seed", 3)["samples"][0]
+
+
+def test_all_samplers_are_options_and_few_bits_too() -> None:
+    options = ("-p", "The cat", "--min-p", 0.1, "--presence-penalty", 1, "--frequency-penalty", 1)
+    for bits in ("int8", "int4"):
+        assert run_json("generate", *options, "--quantize", bits)["samples"][0]["new_tokens"]
+    result = run("generate", "--quantize", "int3", code=2)
+    assert "one of int8, int4" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_checkpoint_in_few_bits_is_exported_with_its_loss() -> None:
+    fields = run_json("export", "--quantize", "int8")
+    assert fields["bytes"] < fields["bytes_before"] and fields["bpb"] > 0
+    assert abs(fields["loss_percent"]) < 1 and fields["text"] == "builtin:stories"
+    assert run("generate", fields["path"], "-p", "The cat").stdout.startswith("The cat")
+
+
+def test_bench_generate_has_the_agreed_keys() -> None:
+    options = ("--streams", 2, "--prompt-tokens", 3, "--new-tokens", 4, "--rounds", 1)
+    fields = run_json("bench", "generate", STEP, *options, "--quantize", "int4")
+    assert fields["decode_tokens_per_s"] == fields["tokens_per_s"] > 0
+    assert fields["first_token_ms"] > 0 and fields["streams"] == 2
+    small = (
+        "model.d_model=32",
+        "model.n_heads=2",
+        "model.n_kv_heads=1",
+        "tokenizer.vocab_size=300",
+    )
+    assert run_json("bench", "generate", *small, *options)["tokens_per_s"] > 0
