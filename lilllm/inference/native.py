@@ -204,17 +204,17 @@ def _flipped(quantized: Quantized) -> Tensor:
 @cache
 def load() -> ctypes.CDLL | None:
     """The compiled library, built where it is not in the cache yet; None where it cannot be."""
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "cc")), None)
     if os.environ.get("LILLLM_NATIVE") == "0" or compiler is None:
         return None
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = home / "lilllm" / f"decode-{_key(compiler)}.so"
     try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = home / "lilllm" / f"decode-{_key(compiler)}.so"
         if not path.is_file():
             _build(compiler, path)
         library = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
-        return None  # torch does it
+    except (OSError, RuntimeError, subprocess.SubprocessError):
+        return None  # no home, no room or no GCC: torch does it
     library.decode.restype = library.attend_texts.restype = None
     return library
 
@@ -225,7 +225,11 @@ def _build(compiler: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         command = [*compiler.split(), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        except subprocess.CalledProcessError:
+            path.touch()  # not a library: the next process does not try in vain
+            raise
         made.replace(path)
 
 

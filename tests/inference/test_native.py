@@ -1,5 +1,7 @@
 """The compiled step against torch's, alone and in batches, for every form of weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -93,6 +95,23 @@ def test_logits_have_the_same_bits_with_one_thread_and_two() -> None:
 def test_widths_that_are_no_multiples_are_left_to_torch() -> None:
     odd = Shape(**{**SIZES, "n_heads": 8}, n_kv_heads=2, max_seq_len=128)  # heads of 8
     assert Decoder(weights(odd)).native is None
+
+
+def test_a_compiler_that_cannot_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = tmp_path / "calls"
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\necho call >> {calls}\nexit 1\n")
+    compiler.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("CC", str(compiler))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        for _ in range(2):
+            native.load.cache_clear()
+            assert native.load() is None
+    native.load.cache_clear()
+    assert calls.read_text() == "call\n"
 
 
 def test_without_a_compiler_torch_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
