@@ -127,8 +127,9 @@ class Worker:
     # ------------------------------------------------------------ in the worker's thread
 
     def _run(self) -> None:
-        while self._receive():
+        while (arrived := self._receive()) is not None:
             try:
+                self._sort_in(arrived)
                 self._fill()
                 deltas = self.engine.step() if self.engine.busy else []
                 heard = [(self._running[delta.request], delta) for delta in deltas]
@@ -141,13 +142,15 @@ class Worker:
                     del self._running[delta.request]
             self._tell(heard)
 
-    def _receive(self) -> bool:
-        """Take in what came, waiting for it when there is nothing to do; False: closing."""
+    def _receive(self) -> deque[tuple[bool, Job]] | None:
+        """What came, waiting for it when there is nothing to do; None: closing."""
         with self._wake:
             while not (self._inbox or self._running or self._waiting or self._closing):
                 self._wake.wait()
             arrived, self._inbox = self._inbox, deque()
-            closing = self._closing
+            return None if self._closing else arrived
+
+    def _sort_in(self, arrived: Iterable[tuple[bool, Job]]) -> None:
         for submit, job in arrived:
             if submit:
                 self._waiting.append(job)
@@ -156,7 +159,6 @@ class Worker:
                     self._waiting.remove(job)
             elif self._running.pop(job.engine_id, None) is not None:
                 self.engine.cancel(job.engine_id)
-        return not closing
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self.max_running:
