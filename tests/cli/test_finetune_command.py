@@ -59,12 +59,9 @@ def test_measures_stand_in_the_results_of_finetune_and_eval(folder: Path) -> Non
     ("changes", "code", "said"),
     [
         (["finetune.spam.sources=[none.tsv]"], 3, "none.tsv: no such file"),
-        (["finetune.spam.sources=[{path: rows.tsv, columns: [a, b]}]"], 3, "rows.tsv:1: no field"),
         (["finetune.spam.method=dpo"], 3, "rows.tsv:1: not a preference pair"),
-        (["finetune.spam.lora={targets: [c_attn]}"], 2, "c_attn"),
         (["finetune.spam.tasks=[other]"], 2, "other: not in eval.tasks: test"),
         (["finetune.spam.base=nowhere"], 4, "nowhere: not a checkpoint folder"),
-        (["finetune.spam.batch_rows=64", "finetune.spam.micro_batch_size=64"], 3, "fewer than"),
     ],
 )
 def test_bad_input_ends_with_its_exit_code(

@@ -33,6 +33,9 @@ PAIRS = [
 ]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(autouse=True)
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
