@@ -80,3 +80,23 @@ def test_rows_are_shown_with_what_is_learnt(folder: Path) -> None:
     assert sample["shape"] == "labelled"
     assert [span["learnt"] for span in sample["seen"][0]] == [False, True]
     assert sample["seen"][0][1]["text"].endswith("1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["classify", "dpo"])
+def test_two_processes_train_what_one_does(folder: Path, method: str) -> None:
+    pairs = [{"prompt": f"{n}?", "chosen": f"Yes {n}", "rejected": f"No {n}"} for n in range(40)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    changes = ["finetune.spam.max_steps=6", "finetune.spam.micro_batch_size=2"]
+    if method == "dpo":
+        changes += ["finetune.spam.method=dpo", "finetune.spam.sources=[pairs.jsonl]"]
+        changes += ["finetune.spam.tasks=[]"]
+    steps = []
+    for count in ("1", "2"):
+        arguments = ["config.yaml", "--nproc", count, f"name=with{count}", *changes, "--json"]
+        done = lilllm(folder, "finetune", *arguments)
+        assert done.returncode == 0, done.stderr
+        steps.append(json.loads(done.stdout)["steps"]["spam"])
+    one, two = steps
+    assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-3)
