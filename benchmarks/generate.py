@@ -48,6 +48,7 @@ ONE = (
     "llama.cpp bf16",
     "llama.cpp q8_0",
     "llama.cpp q4_0",
+    "llama.cpp q4_1",
 )
 MANY = ("lilllm bf16", "transformers bf16")
 

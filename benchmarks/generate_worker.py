@@ -176,7 +176,7 @@ def llamacpp(form: str, folder: Path) -> Run:
     import llama_cpp
 
     source, path = folder / "f32.gguf", folder / f"{form}.gguf"
-    types = {"bf16": 32, "q8_0": 7, "q4_0": 2}
+    types = {"bf16": 32, "q8_0": 7, "q4_0": 2, "q4_1": 3}
     if not path.exists():
         settings = llama_cpp.llama_model_quantize_default_params()
         settings.ftype = types[form]

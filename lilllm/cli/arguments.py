@@ -16,7 +16,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example pretrain.lr=3e-4.")
 ]
 Quantize = Annotated[
-    str | None, typer.Option(help="Round the weights to int8 or int4, with a scale for every 32.")
+    str | None, typer.Option(help="Round the weights to int8 or int4, with steps for every 32.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 NoBuild = Annotated[

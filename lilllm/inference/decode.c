@@ -1,7 +1,7 @@
 /* One decoding step of a transformer on a CPU, for a few texts at once.
  *
  * At one token per text a step is bound by reading the weights, once each. So weights are read in
- * the form they are kept in (fp32, bf16, or 8 or 4 bits with one scale per 32), everything else is
+ * the form they are kept in (fp32, bf16, or 8 or 4 bits with steps for every 32), everything else is
  * fp32, and one parallel region spans all layers. The dot products of a text do not depend on
  * which other texts take part, nor on the number of threads: its logits are the same bits.
  *
@@ -34,8 +34,9 @@ enum kind { FP32, BF16, INT8, INT4 };
 typedef struct {
     int32_t kind, rows, cols;
     const void *weights;     /* [rows, cols]; INT8 plus 128; INT4 two per byte, the first 16 of a
-                                group low, in two's complement */
-    const float *scales;     /* [rows, cols / GROUP], INT8 and INT4 */
+                                group low, with their top bits turned */
+    const float *scales;     /* INT8: steps [rows, cols / GROUP]; INT4: steps and least numbers
+                                [rows, cols / GROUP, 2] */
     const float *bias;       /* [rows] or NULL */
 } matrix;
 
@@ -155,7 +156,7 @@ ALWAYS vec exponential(vec x)
 
 /* ----------------------------------------------------------------- matrices */
 
-/* 32 weights of one row from column k, without their scale. */
+/* 32 weights of one row from column k, without step and least number. */
 ALWAYS void weights_at(enum kind kind, const matrix *m, size_t row, int k, vec w[2])
 {
     size_t at = row * m->cols + k;
@@ -170,7 +171,7 @@ ALWAYS void weights_at(enum kind kind, const matrix *m, size_t row, int k, vec w
         const uint8_t *p = (const uint8_t *)m->weights + at / 2;
         if (k % 128 == 0)
             __builtin_prefetch(p + ahead / 2);
-        const vec values = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+        const vec values = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         ints pairs = widen_unsigned(p, 0x88);
         w[0] = __builtin_shuffle(values, pairs);  /* looks at the lowest four bits */
         w[1] = __builtin_shuffle(values, pairs >> 4);
@@ -191,15 +192,17 @@ ALWAYS void tile(enum kind kind, int nr, int nb, const matrix *m, int row, const
         for (int r = 0; r < nr; r++) {
             vec w[2];
             weights_at(kind, m, row + r, k, w);
-            float scale = 1;
-            if (kind == INT8 || kind == INT4)
-                scale = m->scales[((size_t)(row + r) * m->cols + k) / GROUP];
+            size_t group = ((size_t)(row + r) * m->cols + k) / GROUP;
+            float step = kind == INT8 ? m->scales[group] : kind == INT4 ? m->scales[2 * group] : 1;
+            float least = kind == INT4 ? m->scales[2 * group + 1] : 0;
 #pragma GCC unroll 8
             for (int b = 0; b < nb; b++) {
                 const float *p = x + (size_t)b * m->cols + k;
-                if (kind == INT8 || kind == INT4)
-                    acc[r][b] += (w[0] * load(p) + w[1] * load(p + 16)) * scale;
-                else {
+                if (kind == INT8 || kind == INT4) {
+                    acc[r][b] += (w[0] * load(p) + w[1] * load(p + 16)) * step;
+                    if (kind == INT4)
+                        acc[r][b] += (load(p) + load(p + 16)) * least;
+                } else {
                     acc[r][b] += w[0] * load(p);
                     acc[r][b] += w[1] * load(p + 16);
                 }

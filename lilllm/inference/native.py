@@ -195,7 +195,7 @@ def _numbers(*columns: Sequence[int]) -> "list[ctypes.Array[ctypes.c_int64]]":
 
 
 def _flipped(quantized: Quantized) -> Tensor:
-    """Values as decode.c wants them: 8 bits plus 128, 4 bits in two's complement."""
+    """Values as decode.c wants them: the top bit of each number turned."""
     if quantized.bits == 8:
         return quantized.values.view(torch.uint8) ^ 0x80
     return quantized.values ^ 0x88

@@ -1,13 +1,13 @@
-"""Weights in 8 or 4 bits: groups of 32 neighbours in a row share one scale.
+"""Weights in 8 or 4 bits: groups of 32 neighbours in a row share a scale.
 
-| bits | a number is stored as     | a group's scale        | bits per weight |
-|------|---------------------------|------------------------|-----------------|
-| 8    | an integer in [-127, 127] | largest magnitude / 127| 8.5             |
-| 4    | an integer in [-8, 7]     | largest magnitude / -8, with its sign | 4.5 |
+| bits | a number is stored as     | a group has                                  | bits in all |
+|------|---------------------------|----------------------------------------------|-------------|
+| 8    | an integer in [-127, 127] | a step: its largest magnitude / 127          | 8.5         |
+| 4    | an integer in [0, 15]     | its least number, and a step: its range / 15 | 5           |
 
-Values and scales are those of llama.cpp's Q8_0 and Q4_0, except that numbers are rounded for the
-scale as it is stored. Quantizing what was dequantized gives the same integers again. In a state
-dict the matrix `X` becomes `X.values` and `X.scales`. Embedding and output matrix suffer most and
+These are the formats of llama.cpp's Q8_0 and Q4_1, except that numbers are rounded for the step as
+it is stored. Quantizing what was dequantized gives the same integers again. In a state dict
+the matrix `X` becomes `X.values` and `X.scales`. Embedding and output matrix suffer most and
 always get 8 bits; vectors, and matrices whose rows are not whole groups, stay as they are.
 """
 
@@ -33,9 +33,9 @@ class Quantized:
 
     Attributes:
         bits: 8 or 4.
-        values: int8 [N, K]; with 4 bits uint8 [N, K / 2], where a group's first 16 numbers plus 8
-            are the low halves of its 16 bytes.
-        scales: fp16 [N, K / 32].
+        values: int8 [N, K]; with 4 bits uint8 [N, K / 2], where a group's first 16 numbers are the
+            low halves of its 16 bytes.
+        scales: fp16 steps [N, K / 32]; with 4 bits steps and least numbers [N, K / 32, 2].
     """
 
     bits: Bits
@@ -44,13 +44,15 @@ class Quantized:
 
     def dequantize(self) -> Tensor:
         """The fp32 matrix [N, K] that this stands for."""
-        rows, groups = self.scales.shape
+        rows, groups = self.scales.shape[:2]
+        scales = self.scales.float()
         if self.bits == 8:
-            numbers = self.values.view(rows, groups, GROUP)
+            numbers = self.values.view(rows, groups, GROUP) * scales[:, :, None]
         else:
             packed = self.values.view(rows, groups, GROUP // 2)
-            numbers = torch.cat((packed & 15, packed >> 4), dim=-1).to(torch.int8) - 8
-        return (numbers * self.scales.float()[:, :, None]).view(rows, -1)
+            counts = torch.cat((packed & 15, packed >> 4), dim=-1)
+            numbers = counts * scales[:, :, :1] + scales[:, :, 1:]
+        return numbers.view(rows, -1)
 
 
 def can_quantize(weight: Tensor) -> bool:
@@ -61,17 +63,17 @@ def can_quantize(weight: Tensor) -> bool:
 def quantize(weight: Tensor, bits: Bits) -> Quantized:
     """Round a matrix [N, K] to 8 or 4 bits; see `can_quantize`."""
     groups = weight.float().view(weight.shape[0], -1, GROUP)
-    largest = groups.gather(-1, groups.abs().argmax(dim=-1, keepdim=True))  # with its sign
-    scales = (largest.abs() / 127 if bits == 8 else largest / -8).half()
-    steps = scales.float()
-    numbers = torch.where(steps == 0, 0, groups / steps).round()
     if bits == 8:
-        values = numbers.clamp(-127, 127).to(torch.int8).view(weight.shape)
-    else:
-        shifted = (numbers.clamp(-8, 7) + 8).to(torch.uint8)
-        low, high = shifted.chunk(2, dim=-1)
-        values = (low | high << 4).view(weight.shape[0], -1)
-    return Quantized(bits, values, scales.squeeze(-1))
+        scales = (groups.abs().amax(dim=-1) / 127).half()
+        steps = scales.float()[:, :, None]
+        numbers = torch.where(steps == 0, 0, groups / steps).round().clamp(-127, 127)
+        return Quantized(bits, numbers.to(torch.int8).view(weight.shape), scales)
+    least = groups.amin(dim=-1)
+    scales = torch.stack(((groups.amax(dim=-1) - least) / 15, least), dim=-1).half()
+    steps, least = scales.float()[:, :, None].unbind(dim=-1)
+    numbers = torch.where(steps == 0, 0, (groups - least) / steps).round().clamp(0, 15)
+    low, high = numbers.to(torch.uint8).chunk(2, dim=-1)
+    return Quantized(bits, (low | high << 4).view(weight.shape[0], -1), scales)
 
 
 def quantize_state(state: Mapping[str, Tensor], bits: Bits) -> dict[str, Tensor]:
@@ -96,7 +98,8 @@ def unpack(name: str, values: Tensor, scales: Tensor) -> Quantized:
     if values.dtype not in bits or scales.dtype != torch.float16:
         raise ValueError(f"{name} has types {values.dtype} and {scales.dtype}")
     matrix = Quantized(bits[values.dtype], values, scales)
-    width = scales.shape[-1] * GROUP * matrix.bits // 8
-    if values.ndim != 2 or scales.ndim != 2 or values.shape != (len(scales), width):
+    rows, columns = values.shape if values.ndim == 2 else (0, 0)
+    wanted = rows, columns * 8 // matrix.bits // GROUP, *(() if matrix.bits == 8 else (2,))
+    if values.ndim != 2 or columns * 8 % (matrix.bits * GROUP) or scales.shape != wanted:
         raise ValueError(f"{name} has shapes {list(values.shape)} and {list(scales.shape)}")
     return matrix
