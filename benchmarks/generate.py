@@ -159,27 +159,32 @@ def main() -> None:
             except (OSError, RuntimeError) as err:
                 missing[name] = str(err)
                 print(f"left out: {name} ({err})", file=sys.stderr)
-        one = compare(contestants, 1, args.rounds, NEW)
+        result = {
+            **describe("transformers"),
+            "threads": args.threads,
+            "model": "39m, random weights",
+            "prompt_tokens": PROMPT,
+            "new_tokens": NEW,
+            "left_out": missing,
+        }
+        result["one_text"] = compare(contestants, 1, args.rounds, NEW)
+        save(args.out, result, started)  # already, in case that the time for the rest is short
         batch = [contestant for contestant in contestants if contestant.name in MANY]
-        many = compare(batch, BATCH, args.batch_rounds, NEW)
+        result[f"{BATCH}_texts"] = compare(batch, BATCH, args.batch_rounds, NEW)
+        save(args.out, result, started)
     finally:
         for contestant in contestants:
             contestant.process.kill()
         shutil.rmtree(folder)
-    result = {
-        **describe("transformers"),
-        "threads": args.threads,
-        "model": "39m, random weights",
-        "prompt_tokens": PROMPT,
-        "new_tokens": NEW,
-        "one_text": one,
-        f"{BATCH}_texts": many,
-        "left_out": missing,
-        "seconds": round(time.perf_counter() - started),
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+
+
+def save(path: Path, result: dict[str, Any], started: float) -> None:
+    """Write what is known so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result["seconds"] = round(time.perf_counter() - started)
+    result["load"] = [round(load, 1) for load in os.getloadavg()]
+    path.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
