@@ -95,6 +95,7 @@ def main() -> None:
             best = add_ratios(results, flops(options.config, seq), gflops, options.clock)
             result["shapes"][shape] = {"fastest_peer": best, "results": results}
             print(f"\n{shape}\n\n{table(results, best)}\n", flush=True)
+            options.out.write_text(json.dumps(result, indent=2) + "\n")  # what there is so far
         for contestant in running.values():
             contestant.close()
         if not options.no_details:
