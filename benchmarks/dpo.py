@@ -23,7 +23,7 @@ from lilllm.cli.display import Display
 from lilllm.config import Config
 from lilllm.config.load import load_config
 from lilllm.config.schema import GenerateConfig
-from lilllm.data import read_rows
+from lilllm.data import BadRows
 from lilllm.data.preferences import to_preference
 from lilllm.data.tables import AnswerPairs
 from lilllm.events import silent
@@ -32,7 +32,7 @@ from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.finetune import run_step
 from lilllm.stages.generate import run
-from lilllm.stages.methods.rows import is_held_out
+from lilllm.stages.methods.rows import is_held_out, read_good_rows
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.objectives.loss import move
 from lilllm.training.objectives.preferences import answer_log_probabilities
@@ -43,12 +43,18 @@ STEP = "polite"
 ANSWERS = 10
 
 
+def good_rows(config: Config) -> Any:
+    """Rows that are pairs; the step itself says how many are not."""
+    bad = BadRows("skip")
+    return read_good_rows(config.finetune[STEP], config.seed, bad, check=to_preference)
+
+
 def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[Any, Any, int, int]]:
     """Both sides of the held-out pairs that fit, encoded, with the characters of their answers."""
     section = config.finetune[STEP]
     encoder = RowEncoder.of(tokenizer, section)
     found = []
-    for row, where in read_rows(section.sources[0]):
+    for row, where in good_rows(config):
         pair = to_preference(row, where)
         asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
         if not is_held_out(asked, section.val_fraction):
@@ -77,7 +83,7 @@ def answers(checkpoint: Path, config: Config) -> list[dict[str, str]]:
     """What the model answers to the first held-out questions, its likeliest token at every step."""
     section = config.finetune[STEP]
     prompts: list[str] = []
-    for row, where in read_rows(section.sources[0]):
+    for row, where in good_rows(config):
         pair = to_preference(row, where)
         asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
         if is_held_out(asked, section.val_fraction) and pair.prompt:

@@ -1,9 +1,10 @@
 """English to German on Multi30k: a model raised on the 29,000 pairs alone, scored by sacrebleu.
 
-    python benchmarks/multi30k.py DATA FOLDER [key=value ...]
+    python benchmarks/multi30k.py DATA FOLDER [--score] [key=value ...]
 
 DATA holds train, val and test_2016_flickr, each as .en and .de. FOLDER gets the rows and the run;
-the same command continues it. The result goes to benchmarks/results/multi30k.json.
+the same command continues it, and --score takes its newest checkpoint as it is. The result goes
+to benchmarks/results/multi30k.json.
 """
 
 import json
@@ -14,10 +15,13 @@ from pathlib import Path
 from machine import describe
 
 from lilllm.cli.display import Display
+from lilllm.config import layout
 from lilllm.config.load import load_config
+from lilllm.events import silent
 from lilllm.model.checkpoint import load_shape
 from lilllm.model.transformer import count_parameters
 from lilllm.stages.evaluate import run_checkpoint
+from lilllm.stages.find_checkpoint import find_checkpoint
 from lilllm.stages.pipeline import build
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,36 +47,41 @@ def write_rows(data: Path, folder: Path) -> None:
             (folder / "text.txt").write_text(text)
 
 
-def trained_for(stage: Path) -> tuple[int, int]:
-    """Tokens of a stage, and the seconds that its steps took."""
+def trained_for(checkpoint: Path) -> tuple[int, int]:
+    """Tokens that a checkpoint has seen, and the seconds that its stage's steps took."""
+    stage, last = checkpoint.parent, int(checkpoint.name.removeprefix("step-"))
     events = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
     steps = {event["step"]: event for event in events if event["event"] == "step"}
     tokens, seconds, before = 0, 0.0, 0
-    for event in steps.values():
+    for event in (event for step, event in sorted(steps.items()) if step <= last):
         seconds += (event["tokens"] - before) / event["tokens_per_s"]
         tokens = before = event["tokens"]
     return tokens, round(seconds)
 
 
 def main() -> None:
-    data, folder, *overrides = sys.argv[1:]
+    data, folder, *overrides = (word for word in sys.argv[1:] if word != "--score")
     write_rows(Path(data).resolve(), Path(folder) / "m30k")
     results = RESULTS.resolve()
     os.chdir(folder)
     config = load_config(CONFIG, overrides)
     with Display() as display:
-        done = build(config, display, "finetune.translate")
-        checkpoint = Path(done["finetune.translate"]["checkpoint"])
+        if "--score" in sys.argv:
+            checkpoint = find_checkpoint(layout(config).finetune("translate"), display)
+        else:
+            done = build(config, display, "finetune.translate")["finetune.translate"]
+            checkpoint = Path(done["checkpoint"])
         scored = run_checkpoint(checkpoint, display, config=config)
-    (run,) = {checkpoint.parents[2]}
-    stages = {name: trained_for(run / name) for name in ("pretrain", "finetune/translate")}
+    run = checkpoint.parents[2]
+    base = find_checkpoint(run / "pretrain", silent)
+    stages = {"pretrain": trained_for(base), "finetune": trained_for(checkpoint)}
     result = {
         **describe("sacrebleu"),
         "overrides": overrides,
         "parameters": sum(count_parameters(load_shape(checkpoint)).values()),
         "tokens": {name: tokens for name, (tokens, _) in stages.items()},
         "training_seconds": {name: seconds for name, (_, seconds) in stages.items()},
-        "val_loss": done["finetune.translate"].get("val_loss"),
+        "checkpoint": checkpoint.name,
         **scored.tasks["test_2016_flickr"],
     }
     path = results / "multi30k.json"
