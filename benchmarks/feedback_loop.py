@@ -143,7 +143,7 @@ def main() -> None:
         "command": "python benchmarks/feedback_loop.py FOLDER START",
         "votes": len(kept),
         "votes_with_a_winner": sum("chosen" in row for row in kept),
-        "dpo": {key: trained[key] for key in ("step", "measures")},
+        "dpo": {key: value for key, value in trained.items() if key[:4] in ("step", "val_")},
         "fresh_prompts": FRESH,
         "new_preferred": wins,
         "old_preferred": losses,

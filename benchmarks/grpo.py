@@ -129,7 +129,7 @@ def main() -> None:
         "prompts": HELD_OUT,
         "steps": trained["step"],
         "answers_per_step": STEP["group_size"] * STEP["batch_rows"],
-        "kl_per_token": trained["measures"]["val_kl_per_token"],
+        "kl_per_token": trained["val_kl_per_token"],
         "bpb_ratio": after["bpb_under_base"] / before["bpb_under_base"],
         "before": before,
         "after": after,
