@@ -26,7 +26,7 @@ from lilllm.config.load import load_config
 from lilllm.stages.pipeline import build
 
 RESULTS = Path(__file__).parent / "results"
-CONFIG = Path(__file__).parents[1] / "configs" / "sms_spam.yaml"
+CONFIG = Path(__file__).parents[1] / "configs" / "sms-spam.yaml"
 SPLITS = 5
 
 
