@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) -e '.[dev,eval,gguf]'
+	$(PIP) -e '.[dev,eval,gguf,track]'
 	@touch $@
 
 # llama.cpp, which the tests of GGUF files compare with, is compiled: minutes, once
