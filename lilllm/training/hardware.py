@@ -112,7 +112,7 @@ def resolve_device(device: str) -> str:
 
 
 def _measure_peak(device: str, dtype: torch.dtype) -> float:
-    """FLOP/s of a square matrix product, the best of a tenth of a second; 0 where there is no such product."""
+    """FLOP/s of a square matrix product, the best of a tenth of a second; 0 where there is none."""
     size = 1024 if device == "cpu" else 4096
     try:
         a = torch.ones(size, size, dtype=dtype, device=device)
