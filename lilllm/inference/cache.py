@@ -7,6 +7,7 @@ next turn finds its history. Who runs in which slot is decided in `engine.py`.
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from lilllm.model import Shape
 
@@ -47,11 +48,16 @@ class SlotCache:
         wanted = max(slots, have[0]), max(positions, have[1])
         if wanted == have:
             return
-        for tensors in (self.keys, self.values):
-            for layer, old in enumerate(tensors):
-                # zeros, because what is masked is multiplied by 0 and must not be NaN
-                tensors[layer] = old.new_zeros(wanted[0], old.shape[1], wanted[1], old.shape[3])
-                tensors[layer][: have[0], :, : have[1]] = old
+
+        def grown(old: Tensor) -> Tensor:
+            # zeros, because what is masked is multiplied by 0 and must not be NaN
+            new = old.new_zeros(wanted[0], old.shape[1], wanted[1], old.shape[3])
+            new[: have[0], :, : have[1]] = old
+            return new
+
+        # All before any is kept: layers of different lengths would be read out of bounds.
+        keys, values = [grown(old) for old in self.keys], [grown(old) for old in self.values]
+        self.keys[:], self.values[:] = keys, values
         self.free[:0] = range(have[0], wanted[0])
         self.held += [[] for _ in range(have[0], wanted[0])]
 

@@ -212,6 +212,8 @@ def load() -> ctypes.CDLL | None:
         path = home / "lilllm" / f"decode-{_key(compiler)}.so"
         if not path.is_file():
             _build(compiler, path)
+        if not _is_ours(path):
+            return None
         library = ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None  # no home, no room or no GCC: torch does it
@@ -219,9 +221,20 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether nobody else can have put code there: the cache may be in a folder for all."""
+    if not hasattr(os, "getuid"):  # Windows
+        return True
+    return all(
+        made.stat().st_uid == os.getuid() and not made.stat().st_mode & 0o022
+        for made in (path, path.parent)
+    )
+
+
 def _build(compiler: str, path: Path) -> None:
     """Compile aside and rename, so that two processes may do it at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         command = [*compiler.split(), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]

@@ -22,7 +22,11 @@ MEDIA_TYPES = {
 def routes(service: Service) -> list[Route]:
     """`/` and every file beside the page."""
     page = resources.files("lilllm.serving").joinpath("page")
-    files = {file.name: file.read_bytes() for file in page.iterdir()}
+    files = {
+        file.name: file.read_bytes()
+        for file in page.iterdir()  # an editor or a file manager may leave others beside them
+        if file.name.rpartition(".")[2] in MEDIA_TYPES and not file.name.startswith(".")
+    }
     others = [static_route(f"/{name}", name, content) for name, content in sorted(files.items())]
     return [static_route("/", "index.html", files["index.html"]), *others]
 

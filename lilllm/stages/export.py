@@ -163,11 +163,18 @@ def _hf(loaded: Loaded, path: Path, name: str, dtype: str, stored: str, report: 
 def refuse_taken(path: Path, *, is_file: bool) -> None:
     """Only an earlier export is replaced."""
     if is_file:
-        taken = path.is_dir()
+        taken = path.exists() and not _is_gguf(path)
     else:
         taken = path.is_file() or (path.is_dir() and any(path.iterdir()) and not _exported(path))
     if taken:
         raise ConfigError(f"{path}: there already, and no export", "give another --out")
+
+
+def _is_gguf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
 
 
 def _exported(path: Path) -> bool:

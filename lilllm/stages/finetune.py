@@ -193,7 +193,7 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
         else:
             load_adapter(resume_from / ADAPTER_FOLDER, model)
     sequences = plan.batch_rows or section.batch_tokens // plan.windows.length
-    steps = step_count(section, len(plan.windows), sequences)
+    steps = plan.steps or step_count(section, len(plan.windows), sequences)
     length = plan.windows.length
     flops = flops_per_token(model.shape, length) * steps * sequences * length
     return Run(

@@ -107,6 +107,9 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     Path("mine/letter").write_text("dear")
     assert "mine" in run("export", "--to", "hf", "--out", "mine", code=2).stderr
     assert "mine" in run("export", "--out", "mine", code=2).stderr
+    Path("notes.txt").write_text("mine")
+    assert "notes.txt" in run("export", "--to", "gguf", "--out", "notes.txt", code=2).stderr
+    assert Path("notes.txt").read_text() == "mine"
     assert "runs" in run("export", "--to", "hf", "--out", checkpoint, code=2).stderr
     assert run("export", "nowhere", code=4)
     parsed = json.loads((checkpoint / "tokenizer.json").read_text())

@@ -159,6 +159,7 @@ def plan(job: Job) -> Plan:
         held_out_rows=len(held_out),
         data_hash=sha256_json([[prompt.text, prompt.ids] for prompt in train])[:16],
         batch_rows=per_step,
+        steps=steps,
     )
 
 

@@ -50,7 +50,8 @@ class Plan:
 
     objective: batch to loss. windows: the samples. held_out: samples to validate on, if any.
     rows, held_out_rows: how many went in. data_hash: names the rows; a run continues only on the
-    same ones. batch_rows: samples of a step where `batch_tokens` does not say it. labels: of a
+    same ones. batch_rows: samples of a step where `batch_tokens` does not say it. steps: of
+    the whole run, where the table of samples was made for so many. labels: of a
     classifier, saved with it. documents: names of the rows that some samples are made of. measure:
     further results once training has ended, on the last weights, in the first process alone.
     """
@@ -62,6 +63,7 @@ class Plan:
     held_out_rows: int
     data_hash: str
     batch_rows: int | None = None
+    steps: int | None = None
     labels: tuple[str, ...] = ()
     documents: Callable[[Ints], list[str]] = lambda rows: []
     measure: Callable[[], Measures] = field(default=dict)
