@@ -5,7 +5,7 @@
  * fp32, and one parallel region spans all layers. The dot products of a text do not depend on
  * which other texts take part, nor on the number of threads: its logits are the same bits.
  *
- * Plain C with the vector extensions of GCC and Clang; `__init__.py` compiles and calls it, and
+ * Plain C with the vector extensions of GCC and Clang; `native.py` compiles and calls it, and
  * ../decoder.py does the same with torch. Shapes as there: B texts, D width, H query heads, G
  * key/value heads, K head width, F feed-forward width, S positions. D, F and H * K are multiples
  * of 32, K of 16. */

@@ -21,6 +21,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
 MAX_ANSWER_BYTES = 16 << 20
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like any other: following it would send the key elsewhere."""
+
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer; `complete` is False when it ran out of tokens."""
@@ -107,7 +117,7 @@ class Endpoint:
         deadline = time.monotonic() + self.timeout
         try:
             request = urllib.request.Request(url, body, headers)
-            with urllib.request.urlopen(request, timeout=self.timeout) as response:
+            with _OPENER.open(request, timeout=self.timeout) as response:
                 return _parse(_read(response, deadline))
         except urllib.error.HTTPError as err:
             with err:

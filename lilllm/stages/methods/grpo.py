@@ -186,6 +186,8 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
                 seen.add(digest)
                 held_out = int(digest[:12], 16) / 16**12 < section.val_fraction
                 splits[held_out].append(Prompt(messages[-1]["content"], ids, row))
+    if bad.skipped:
+        job.report(Caution(f"{bad.skipped:,} rows were left out; first: {bad.first}"))
     if too_long:
         job.report(
             Caution(
