@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,8 @@ KINDS = {torch.float32: 0, torch.bfloat16: 1, 8: 2, 4: 3}
 """Forms of weights by their torch type or their bits, as `enum kind` of decode.c numbers them."""
 WIDTH = 16
 """Numbers that decode.c works on at a time; widths are multiples of it."""
+FAILURE_IS_BELIEVED_S = 24 * 3600
+"""How long a compiler that failed is not asked again, seconds."""
 
 
 class _Matrix(ctypes.Structure):
@@ -210,7 +213,7 @@ def load() -> ctypes.CDLL | None:
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         path = home / "lilllm" / f"decode-{_key(compiler)}.so"
-        if not path.is_file():
+        if not path.is_file() or _is_old_failure(path):
             _build(compiler, path)
         if not _is_ours(path):
             return None
@@ -221,14 +224,19 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
+def _is_old_failure(path: Path) -> bool:
+    """Whether compiling failed here a day ago or more: the compiler may have been mended."""
+    made = path.stat()
+    return made.st_size == 0 and time.time() - made.st_mtime > FAILURE_IS_BELIEVED_S
+
+
 def _is_ours(path: Path) -> bool:
     """Whether nobody else can have put code there: the cache may be in a folder for all."""
-    if not hasattr(os, "getuid"):  # Windows
+    user_id = getattr(os, "getuid", None)
+    if user_id is None:  # Windows
         return True
-    return all(
-        made.stat().st_uid == os.getuid() and not made.stat().st_mode & 0o022
-        for made in (path, path.parent)
-    )
+    stats = path.stat(), path.parent.stat()
+    return all(stat.st_uid == user_id() and not stat.st_mode & 0o022 for stat in stats)
 
 
 def _build(compiler: str, path: Path) -> None:
@@ -241,7 +249,7 @@ def _build(compiler: str, path: Path) -> None:
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
         except subprocess.CalledProcessError:
-            path.touch()  # not a library: the next process does not try in vain
+            path.write_bytes(b"")  # not a library: today's other processes do not try in vain
             raise
         made.replace(path)
 
