@@ -9,6 +9,7 @@ width, N = B G.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -132,11 +133,9 @@ def _hide(
 ) -> Tensor:
     """Scores [N, block R, block] with -inf where a key is later or of another segment."""
     unseen = None
-    if diagonal:
-        at = torch.arange(
-            scores.shape[2], dtype=torch.float32, device=scores.device
-        )  # fast to compare
-        unseen = at.repeat_interleave(heads)[:, None] < at
+    if diagonal:  # row r is of position r // heads; numbers of fp32 are fast to compare
+        numbers = partial(torch.arange, dtype=torch.float32, device=scores.device)
+        unseen = numbers(scores.shape[1])[:, None] < numbers(scores.shape[2]) * heads
     if of_rows is not None and of_keys is not None:
         other = of_rows.repeat_interleave(heads, dim=1)[:, :, None] != of_keys[:, None]
         unseen = other if unseen is None else unseen | other

@@ -33,6 +33,7 @@ from lilllm.training.optimizers import (
     make_optimizers,
     optimizer_tensors,
     set_lr,
+    update,
 )
 from lilllm.training.run import Run, check_batch, everywhere, no_target, not_finite, out_of_memory
 from lilllm.training.schedules import lr_scale
@@ -176,10 +177,8 @@ def _step(run: Run, parallel: Parallel, ahead: Ahead | None) -> Outcome:
         raise everywhere(not_finite(run, mean_loss, grad_norm, rows), run)
     if finite:  # in fp16, gradients that overflow cost their step and halve the scale
         clip = config.grad_clip or math.inf
-        torch._foreach_mul_(gradients, min(1.0, clip / max(grad_norm, 1e-12)) * scale)
         set_lr(run.optimizers, lr_scale(step, run.steps, config))
-        for optimizer in run.optimizers:
-            optimizer.step()
+        update(run.optimizers, min(1.0, clip / max(grad_norm, 1e-12)) * scale)
     _finish_step(run, applied=finite)
     return (
         mean_loss,

@@ -52,21 +52,25 @@ class _Chunked(torch.autograd.Function):
     ) -> Tensor:
         """From hidden [N, D] and the output matrix [V, D] that `model` has to the sum."""
         loss = compiled(_loss) if model.compiled else _loss
-        weight_gradient = torch.zeros_like(weight) if weight.requires_grad else None
         total = hidden.new_zeros((), dtype=torch.float32)
         fp16 = torch.get_autocast_dtype(hidden.device.type) == torch.float16
         scale = FP16_SCALE if fp16 and torch.is_autocast_enabled(hidden.device.type) else 1.0
-        gradients = []
+        gradients, weight_gradient = [], None
         for part, wanted in zip(*_chunks(model, hidden, targets), strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                part_loss = loss(model, leaf, wanted) * scale
-            inputs = (leaf,) if weight_gradient is None else (leaf, weight)
-            found = torch.autograd.grad(part_loss, inputs)
-            gradients.append(found[0] / scale)
-            if weight_gradient is not None:
-                weight_gradient += found[1] / scale
-            total += part_loss.detach() / scale
+                part_loss = loss(model, leaf, wanted)
+                scaled = part_loss * scale
+            inputs = (leaf, weight) if weight.requires_grad else (leaf,)
+            found = torch.autograd.grad(scaled, inputs)
+            if scale != 1.0:
+                found = tuple(gradient.div_(scale) for gradient in found)
+            gradients.append(found[0])
+            if weight_gradient is None:
+                weight_gradient = found[1] if weight.requires_grad else None
+            else:
+                weight_gradient += found[1]
+            total += part_loss.detach()
         ctx.gradients = torch.cat(gradients), weight_gradient
         return total
 
