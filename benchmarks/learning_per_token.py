@@ -36,8 +36,9 @@ NANOGPT = (
     "pretrain.packing=stream",
 )  # fmt: skip
 OURS = (
-    "model.qk_norm=true", "pretrain.optimizer=muon", "pretrain.schedule=wsd",
-    "pretrain.decay_fraction=0.5", "pretrain.min_lr_ratio=0.02", "pretrain.warmup_steps=15",
+    "model.qk_norm=true", "model.zero_init=true", "pretrain.optimizer=muon",
+    "pretrain.schedule=wsd", "pretrain.decay_fraction=0.5", "pretrain.min_lr_ratio=0.02",
+    "pretrain.warmup_steps=15",
 )  # fmt: skip
 NANOGPT_RATES = {rate: (f"pretrain.lr={rate}",) for rate in ("1e-3", "2e-3", "4e-3")}
 OURS_RATES = {
@@ -46,7 +47,7 @@ OURS_RATES = {
 }
 CHANGES = {
     "nothing": (),
-    "zero_init": ("model.zero_init=true",),
+    "no zero_init": ("model.zero_init=false",),
     "squared ReLU": ("model.activation=relu2",),
     "logit softcap 15": ("model.logit_softcap=15",),
     "no QK-norm": ("model.qk_norm=false",),

@@ -21,6 +21,7 @@ from lilllm.config import Config
 from lilllm.config.load import load_config
 from lilllm.stages.evaluate import run_checkpoint
 from lilllm.stages.finetune import run_step
+from lilllm.stages.pipeline import build
 
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Path(__file__).parents[1] / "configs" / "sst2.yaml"
@@ -56,6 +57,17 @@ def zero_shot(base: str, dev: str, display: Display) -> dict[str, Any]:
     return run_checkpoint(Path(base), display, config=config).tasks["asked"]
 
 
+def little(train: str, dev: str, display: Display) -> dict[str, Any]:
+    """A little model that has read nothing but the training reviews, on the same rows."""
+    for name, path in (("train", train), ("dev", dev)):
+        rows = [line.split("\t") for line in Path(path).read_text().splitlines()]
+        lines = (json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
+        Path(f"{name}.jsonl").write_text("".join(lines))
+    config = load_config(CONFIG.with_name("sst2-little.yaml"))
+    done = build(config, display, "finetune.sentiment")["finetune.sentiment"]
+    return {"parameters": done["trained_parameters"], "steps": done["step"], **done["dev"]}
+
+
 def main() -> None:
     base, train, dev = (str(Path(path).resolve()) for path in sys.argv[1:4])
     folder, *overrides = sys.argv[4:]
@@ -77,6 +89,7 @@ def main() -> None:
         done = run_step(config, "sentiment", display)
         seconds = round(time.perf_counter() - began)
         asked = zero_shot(base, dev, display)
+        raised = little(train, dev, display)
     result = {
         **describe("scikit-learn"),
         "base": Path(base).name,
@@ -90,6 +103,7 @@ def main() -> None:
         "train_loss": done.train_loss,
         **done.measures,
         "zero_shot": asked,
+        "little_model": raised,
         "logistic_regression_accuracy": logistic_regression(train, dev),
     }
     path = results / f"sst2-{config.name}.json"

@@ -115,7 +115,7 @@ def be(w: World, loves: str) -> str:
     """
     h, asked = w.hero, w.asked
     assert asked
-    if asked.kind or (asked.adjective in _GOOD and w.chance(0.7)):
+    if asked.kind or asked.adjective in _GOOD:
         h.trait, asked.trait = asked.adjective, True
     if not loves and w.chance(0.6):
         asked.loved = True
