@@ -135,12 +135,13 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         )
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
     job = Job(
-        *(config, name, section, folder, base, model, tokenizer, machine, world, length, report)
+        *(config, name, section, folder, base, model, tokenizer, machine, world, length),
+        *(resume_from, report),
     )
     plan = METHODS[section.method](job)
     if section.lora is not None:
         _add_lora(job, section.lora)
-    training = _prepare(job, plan, resume_from)
+    training = _prepare(job, plan)
     _describe(job, plan, training)
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
@@ -175,7 +176,7 @@ def _measure(job: Job, plan: Plan) -> Measures:
     return measures
 
 
-def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
+def _prepare(job: Job, plan: Plan) -> Run:
     """The training of a plan; the model gets the weights of the checkpoint it continues from."""
     config, section, model, machine, world = (
         *(job.config, job.section, job.model, job.machine, job.world),
@@ -186,12 +187,12 @@ def _prepare(job: Job, plan: Plan, resume_from: Path | None) -> Run:
         "base_hash": weights_hash(job.base),
         "rows_hash": plan.data_hash,
     }
-    if resume_from is not None:
-        check_provenance(resume_from, provenance)
+    if job.resume_from is not None:
+        check_provenance(job.resume_from, provenance)
         if section.lora is None:
-            load_weights(resume_from, model)
+            load_weights(job.resume_from, model)
         else:
-            load_adapter(resume_from / ADAPTER_FOLDER, model)
+            load_adapter(job.resume_from / ADAPTER_FOLDER, model)
     sequences = plan.batch_rows or section.batch_tokens // plan.windows.length
     steps = plan.steps or step_count(section, len(plan.windows), sequences)
     length = plan.windows.length

@@ -81,6 +81,15 @@ def test_stored_logits_teach_like_live_ones() -> None:
     assert list(Path("runs/stored/finetune/x").glob("teacher-*/train.logprobs"))
 
 
+def test_rows_that_are_refused_cost_no_stored_logits() -> None:
+    step = DISTILL | {"teacher_logits": "stored"}
+    finetune(step)
+    (stored,) = Path("runs/tiny/finetune/x").glob("teacher-*")
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:-1]))
+    assert "rows_hash" in finetune(step, code=2)["message"]
+    assert list(stored.parent.glob("teacher-*")) == [stored]
+
+
 def test_a_teacher_with_another_vocabulary_is_refused() -> None:
     other = Tokenizer.trained(train_bpe(["another vocabulary than the other one"] * 3, 290))
     folder = Path("runs/teacher/pretrain/step-00000001").rename("foreign")

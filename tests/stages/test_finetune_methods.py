@@ -192,6 +192,17 @@ def test_the_reference_of_pairs_is_computed_once(monkeypatch: pytest.MonkeyPatch
     assert stored.is_dir()
 
 
+def test_pairs_that_are_refused_cost_no_stored_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lilllm.stages.methods import dpo
+
+    run(PAIRS, method="dpo", max_steps=2)
+    (stored,) = Path("runs/tiny/finetune/step").glob("reference-*")
+    monkeypatch.setattr(dpo, "_score", lambda *given: pytest.fail("computed for nothing"))
+    with pytest.raises(ConfigError, match="rows_hash"):
+        run(PAIRS[:-1], method="dpo", max_steps=2)
+    assert list(stored.parent.glob("reference-*")) == [stored]
+
+
 def with_tasks(rows: list[Any], named: dict[str, Any], **options: Any) -> Config:
     names = options.pop("tasks", ())
     config = step_config(rows, **options).model_dump()

@@ -49,7 +49,8 @@ def plan(job: Job) -> Plan:
 
     Raises:
         CheckpointError: the teacher is missing, damaged or has another tokenizer.
-        ConfigError: its context is shorter than the student's.
+        ConfigError: its context is shorter than the student's, or the run to continue was
+            trained on other rows or by another teacher.
         DataError: a row cannot be read, or nothing is left to train on.
     """
     section = job.section
@@ -74,6 +75,8 @@ def plan(job: Job) -> Plan:
         return top[0].cpu().numpy(), top[1].float().cpu().numpy()
 
     weights = weights_hash(folder)
+    data_hash = f"{cache.name}-{weights[:16]}"
+    job.check_rows(data_hash)
     stored = section.teacher_logits == "stored"
     return Plan(
         objective=distill_loss(section.teacher_weight, section.teacher_temperature),
@@ -83,7 +86,7 @@ def plan(job: Job) -> Plan:
         held_out=None if held_out is None else TaughtWindows(held_out, ask),
         rows=counts.train,
         held_out_rows=counts.val,
-        data_hash=f"{cache.name}-{weights[:16]}",
+        data_hash=data_hash,
     )
 
 

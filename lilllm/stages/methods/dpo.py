@@ -26,6 +26,7 @@ def plan(job: Job) -> Plan:
     """Tokenize pairs, split by what is asked, and score them with the base model.
 
     Raises:
+        ConfigError: the run to continue was trained on other pairs.
         DataError: a row cannot be read, its two sides are equal, or nothing is left.
     """
     pairs = _read(job)
@@ -39,6 +40,7 @@ def plan(job: Job) -> Plan:
             "look at its sources with `lilllm data inspect --rows`",
         )
     data_hash = sha256_json([FORMAT, pairs, weights_hash(job.base)])[:16]
+    job.check_rows(data_hash)
     _add_reference(job, data_hash, {"train": train, "val": held_out})
     options = job.section.dpo
     return Plan(

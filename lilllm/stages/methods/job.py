@@ -15,6 +15,7 @@ from lilllm.config.schema import FinetuneConfig
 from lilllm.data.batches import Ints, Windows
 from lilllm.events import Report
 from lilllm.model.transformer import Transformer
+from lilllm.stages.training_stage import check_provenance
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
@@ -29,6 +30,7 @@ class Job:
 
     config: resolved. name, section: of the step. folder: where it works. base: the checkpoint it
     starts from. model: with the base's weights, on the machine's device. length: of the context.
+    resume_from: the step's own checkpoint to continue, if any.
     """
 
     config: Config
@@ -41,7 +43,17 @@ class Job:
     machine: Machine
     world: World
     length: int
+    resume_from: Path | None
     report: Report
+
+    def check_rows(self, data_hash: str) -> None:
+        """Refuse rows that the run to continue was not trained on, before costly work on them.
+
+        Raises:
+            ConfigError: `data_hash` is not that of the checkpoint's plan.
+        """
+        if self.resume_from is not None:
+            check_provenance(self.resume_from, {"rows_hash": data_hash})
 
 
 @dataclass(frozen=True, slots=True)
