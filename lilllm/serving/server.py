@@ -12,6 +12,9 @@ from lilllm.errors import RunError
 from lilllm.serving.app import build_app
 from lilllm.serving.service import Service
 
+KEEP_ALIVE_S = 5
+"""Seconds after an answer that a connection waits for the next request."""
+
 
 def serve(service: Service, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; running requests are finished, new ones are refused.
@@ -25,18 +28,8 @@ def serve(service: Service, on_ready: Callable[[str], None]) -> None:
     """
     settings = service.settings
     bound = _bind(settings.host, settings.port)
-    config = uvicorn.Config(
-        build_app(service),
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    server = _Server(config, lambda: on_ready(_address(bound)))
+    server = _Server(server_config(service), lambda: on_ready(_address(bound)))
     # uvicorn raises the signal again when it has drained, which must not kill us then
     stops = (signal.SIGINT, signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
@@ -47,6 +40,27 @@ def serve(service: Service, on_ready: Callable[[str], None]) -> None:
         for stop, handler in zip(stops, before, strict=False):
             signal.signal(stop, handler)
         bound.close()
+
+
+def server_config(service: Service) -> uvicorn.Config:
+    """The app with everything named that uvicorn would choose by what is installed beside it.
+
+    Connections are not limited: the service's queue is, and refuses with an answer of its own.
+    """
+    return uvicorn.Config(
+        build_app(service),
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=service.settings.drain_seconds,
+    )
 
 
 class _Server(uvicorn.Server):

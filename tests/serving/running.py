@@ -14,8 +14,8 @@ import uvicorn
 from lilllm.config.schema import GenerateConfig, ServeConfig
 from lilllm.events import Event
 from lilllm.inference import Delta, Request, TokenScore
-from lilllm.serving import FeedbackDesk, ServedModel, Service, build_app
-from lilllm.serving.server import _bind
+from lilllm.serving import FeedbackDesk, ServedModel, Service
+from lilllm.serving.server import _bind, server_config
 from lilllm.serving.worker import RequestEngine
 from lilllm.tokenizer import Tokenizer
 from tests.stages.tiny_run import tiny_tokenizer
@@ -127,8 +127,7 @@ def running(
     )
     bound = _bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    config = uvicorn.Config(build_app(service), lifespan="on", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(service))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     up = Running(f"http://127.0.0.1:{port}", port, service, events)

@@ -1,5 +1,6 @@
 """Queue, time, size, clients that leave, an engine that fails, and who may ask at all."""
 
+import asyncio
 import http.client
 import json
 import random
@@ -10,8 +11,9 @@ import time
 import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lilllm.serving.server import _bind
+from lilllm.serving.server import _bind, server_config
 from tests.serving.running import FakeEngine, Running, letters, running
 
 BODY = {"prompt": "x", "max_tokens": 5, "seed": 1}
@@ -187,6 +189,18 @@ def test_what_is_not_http_does_not_hurt() -> None:
             with socket.create_connection(("127.0.0.1", up.port)) as client:
                 client.sendall(draw.randbytes(draw.randrange(1, 5000)))
         assert ask(up)[0] == 200
+
+
+def test_the_parser_and_the_loop_are_not_chosen_by_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("uvicorn.protocols.http.auto.AutoHTTPProtocol", asyncio.Protocol)
+    monkeypatch.setattr("uvicorn.loops.auto.auto_loop_factory", lambda **given: pytest.fail())
+    with running(FakeEngine()) as up:
+        config = server_config(up.service)
+        config.load()
+        assert config.http_protocol_class is H11Protocol
+        assert get(up, "/healthz").headers["Server"] is None
 
 
 def test_pages_have_a_strict_security_policy() -> None:
