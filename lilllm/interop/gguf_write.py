@@ -4,6 +4,7 @@ Tensors are converted one at a time. What llama.cpp cannot compute or tokenize i
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,26 +56,25 @@ def write_gguf(
     state = model.state_dict()
     types = {key: _type_of(key, tensor, dtype, warn) for key, tensor in state.items()}
     try:
-        writer = gguf.GGUFWriter(path, architecture(shape))
-        _describe(writer, shape, name)
-        writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[dtype]])
-        if dtype == "q8_0":
-            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        for field, value in fields.items():
-            _add_field(writer, field, value)
-        for key, tensor in state.items():
-            kind = gguf.GGMLQuantizationType[TYPES[types[key]]]
-            block, size = gguf.GGML_QUANT_SIZES[kind]
-            n_bytes = tensor.numel() // block * size
-            wide = np.dtype(np.float32)  # not uint8, which would mean a shape in bytes
-            writer.add_tensor_info(gguf_name(key), tuple(tensor.shape), wide, n_bytes, kind)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for key, tensor in state.items():
-            rows = neighbours(tensor, shape.head_dim) if is_turned(key, shape) else tensor
-            writer.write_tensor_data(_convert(key, rows, types[key]))
-        writer.close()
+        with closing(gguf.GGUFWriter(path, architecture(shape))) as writer:
+            _describe(writer, shape, name)
+            writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[dtype]])
+            if dtype == "q8_0":
+                writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            for field, value in fields.items():
+                _add_field(writer, field, value)
+            for key, tensor in state.items():
+                kind = gguf.GGMLQuantizationType[TYPES[types[key]]]
+                block, size = gguf.GGML_QUANT_SIZES[kind]
+                n_bytes = tensor.numel() // block * size
+                wide = np.dtype(np.float32)  # not uint8, which would mean a shape in bytes
+                writer.add_tensor_info(gguf_name(key), tuple(tensor.shape), wide, n_bytes, kind)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for key, tensor in state.items():
+                rows = neighbours(tensor, shape.head_dim) if is_turned(key, shape) else tensor
+                writer.write_tensor_data(_convert(key, rows, types[key]))
     except OSError as err:
         raise write_error(path, err) from err
 

@@ -1,7 +1,9 @@
 """GGUF files against llama.cpp as it is: the same ids, the same text; and back again."""
 
+import gc
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -244,13 +246,18 @@ def test_a_model_that_llama_cpp_cannot_run_is_refused(
         write(tmp_path / "model.gguf", tokenizer, draw_model(tokenizer, **shape))
 
 
-def test_weights_beyond_f16_are_refused(tmp_path: Path) -> None:
+def test_weights_beyond_f16_are_refused_and_no_file_stays_open(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     model = draw_model(tokenizer)
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight[0, 0] = 1e5
-    with pytest.raises(ConfigError, match=r"up_proj.*f16"):
-        write(tmp_path / "model.gguf", tokenizer, model, "f16")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(ConfigError, match=r"up_proj.*f16") as caught:
+            write(tmp_path / "model.gguf", tokenizer, model, "f16")
+        del caught
+        gc.collect()
+    assert [str(warning.message) for warning in said] == []
 
 
 def test_without_the_package_the_extra_is_named(
