@@ -3,14 +3,17 @@
 Ollama has Go templates instead of Jinja. What a chat template puts around each role's words is
 found by rendering; a template that does more than that has no Go template here.
 
-Source: github.com/ollama/ollama, docs/modelfile.md and docs/template.md.
+Source: github.com/ollama/ollama, docs/modelfile.md, docs/template.md and, for what a Modelfile can
+quote, parser/parser.go.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lilllm.errors import LilllmError
+from lilllm.errors import ConfigError, LilllmError
 from lilllm.tokenizer import Tokenizer
 from lilllm.tokenizer.tokenizer import token_name
 
@@ -83,17 +86,20 @@ def modelfile(
         tokenizer: names the tokens that end a text.
         generation: sampling options, named as in the config's `generate`.
         context: positions.
+
+    Raises:
+        ConfigError: a text that Ollama would read differently, however it is quoted.
     """
-    lines = [f"FROM ./{gguf}", f'TEMPLATE """{_go_template(turns, tokenizer)}"""']
+    lines = [f"FROM {_value(f'./{gguf}')}", f"TEMPLATE {_value(_go_template(turns, tokenizer))}"]
     if turns is not None and turns.system:
-        lines.append(f'SYSTEM """{turns.system}"""')
+        lines.append(f"SYSTEM {_value(turns.system)}")
     lines.append(f"PARAMETER num_ctx {context}")
     for ours, theirs in PARAMETERS.items():
         if ours in generation:
             lines.append(f"PARAMETER {theirs} {generation[ours]}")
     ends = [tokenizer.decode([id], skip_special=False) for id in sorted(tokenizer.stop_ids)]
     for stop in dict.fromkeys([*ends, *generation.get("stop", ())]):
-        lines.append(f"PARAMETER stop {_quoted(stop)}")
+        lines.append(f"PARAMETER stop {_value(stop)}")
     return "\n".join(lines) + "\n"
 
 
@@ -149,9 +155,25 @@ def _go_template(turns: Turns | None, tokenizer: Tokenizer) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text that Go's template language and the Modelfile's three quotes leave as it is."""
-    return text.replace("{{", '{{ "{{" }}').replace('"""', '{{ "\\"\\"\\"" }}')
+    """Text that Go's template language and the Modelfile leave as it is."""
+    quoted = re.sub(r'\{+|"{3,}', lambda run: f"{{{{ {json.dumps(run[0])} }}}}", text)
+    return "".join(char if _is_kept(char) else f'{{{{ "\\U{ord(char):08x}" }}}}' for char in quoted)
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\n", "\\n") + '"'
+def _value(text: str) -> str:
+    """A text as a command's value: bare, or in three quotes, within which nothing is escaped.
+
+    Raises:
+        ConfigError: Ollama would read another text.
+    """
+    dropped = [char for char in text if not _is_kept(char)]
+    if dropped or re.search(r'"{3}[ \t]*[\r\n]', text):
+        why = f"Ollama passes over {dropped[0]!r}" if dropped else 'a line of it ends with """'
+        raise ConfigError(f"a Modelfile cannot say {text!r}: {why}", "take --to gguf")
+    bare = re.fullmatch(r'[^\s"]([^\r\n]*\S)?', text)
+    return text if bare else f'"""{text}"""'
+
+
+def _is_kept(char: str) -> bool:
+    """Whether Ollama keeps a character of a Modelfile, as it does those that can be printed."""
+    return char.isprintable() or char in "\n\r\t"
