@@ -110,8 +110,10 @@ class _Synthesis:
         self.kept = Journal(folder / "rows.jsonl", report)
         self.rejected = Journal(folder / "rejected.jsonl", report)
         self.reasons: Counter[str] = Counter()
-        self.pool: list[tuple[int, dict[str, Any]]] = []  # kept rows by number of their ask
+        self.earlier: list[dict[str, Any]] = []  # rows that earlier rounds kept
+        self.latest: list[tuple[int, dict[str, Any]]] = []  # the others, by number of their ask
         self.answered: set[int] = set()
+        self.first = 0  # all asks before it are answered
         self.in_vain = 0
         for row, where in self.kept.rows():
             self._know(_ask_number(row, where), row)
@@ -122,7 +124,7 @@ class _Synthesis:
     @property
     def count(self) -> int:
         """Rows kept so far."""
-        return len(self.pool)
+        return len(self.earlier) + len(self.latest)
 
     def run(self) -> None:
         """Ask in rounds until there are enough rows."""
@@ -141,12 +143,14 @@ class _Synthesis:
         All asks of a round see the rows of the rounds before it, whatever was interrupted when.
         """
         size = self.section.parallel
-        first = next(n for n in range(len(self.answered) + 1) if n not in self.answered)
-        start = first - first % size
-        pool = [row for number, row in self.pool if number < start]
-        numbers = (n for n in range(first, start + size) if n not in self.answered)
+        while self.first in self.answered:
+            self.first += 1
+        start = self.first - self.first % size
+        self.earlier += [row for number, row in self.latest if number < start]
+        self.latest = [(number, row) for number, row in self.latest if number >= start]
+        numbers = (n for n in range(self.first, start + size) if n not in self.answered)
         wanted = min(size, self.section.rows - self.count)
-        return [self.recipe.ask(number, pool) for number in islice(numbers, wanted)]
+        return [self.recipe.ask(number, self.earlier) for number in islice(numbers, wanted)]
 
     def _judge(self, ask: Ask, answer: Answer) -> None:
         read: Read = self.recipe.read(ask, answer.text, answer.complete)
@@ -184,7 +188,7 @@ class _Synthesis:
     def _know(self, number: int, row: dict[str, Any]) -> None:
         self.recipe.remember(row)
         self.answered.add(number)
-        self.pool.append((number, row))
+        self.latest.append((number, row))
 
 
 def _ask_number(row: dict[str, Any], where: str) -> int:

@@ -6,15 +6,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 from lilllm.cli.app import app
+from lilllm.config import Config
+from lilllm.data.synthesis import Ask, Read
+from lilllm.data.synthesis.recipe import Row
+from lilllm.events import silent
+from lilllm.stages.synthesize import _Synthesis
+from lilllm.stages.writers import Answer
 from tests.stages.tiny_run import write_checkpoint
 
 
@@ -216,6 +222,49 @@ def test_self_instruct_grows_from_seed_tasks(server: Server) -> None:
     Path("seeds.jsonl").write_text('{"instruction": "", "output": "x"}\n')
     assert "seeds.jsonl:1" in synth(*at(server, *more), code=3)["message"]
     assert "synth.seeds" in synth("synth.recipe=self-instruct", code=2)["message"]
+
+
+class Answered(set[int]):
+    """Counts how often it is asked."""
+
+    looks = 0
+
+    def __contains__(self, number: object) -> bool:
+        self.looks += 1
+        return super().__contains__(number)
+
+
+class Echo:
+    """A recipe and a writer; keeps the pools that asks are made from, and their sizes."""
+
+    identity: ClassVar = {"writer": "echo"}
+
+    def __init__(self) -> None:
+        self.pools: list[tuple[Sequence[Row], int]] = []
+
+    def remember(self, row: Row) -> None:
+        pass
+
+    def ask(self, number: int, pool: Sequence[Row]) -> Ask:
+        self.pools.append((pool, len(pool)))
+        return Ask(number, "", "ask")
+
+    def write(self, asks: list[Ask]) -> Iterator[tuple[Ask, Answer]]:
+        return ((ask, Answer("text", True, 0)) for ask in reversed(asks))
+
+    def read(self, ask: Ask, text: str, complete: bool) -> Read:
+        return Read([{"prompt": ask.prompt, "completion": text}])
+
+
+def test_a_round_costs_the_same_however_many_rows_there_are() -> None:
+    config = Config.model_validate({"synth": {"rows": 200, "parallel": 4}})
+    echo = Echo()
+    work = _Synthesis(config, Path("synth"), echo, echo, silent)
+    work.answered = answered = Answered()
+    work.run()
+    assert [size for _, size in echo.pools] == [number - number % 4 for number in range(200)]
+    assert len({id(pool) for pool, _ in echo.pools}) == 1
+    assert answered.looks < 5 * 200
 
 
 def test_a_killed_run_goes_on_without_duplicates(server: Server) -> None:

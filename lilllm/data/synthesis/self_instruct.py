@@ -56,7 +56,7 @@ class SelfInstruct:
         """Show examples, ask for more."""
         draw = draws(self.seed, number)
         shown = draw.sample(self.seeds, min(SEEDS_SHOWN, len(self.seeds)))
-        shown += draw.sample(list(pool), min(WRITTEN_SHOWN, len(pool)))
+        shown += draw.sample(pool, min(WRITTEN_SHOWN, len(pool)))
         examples = "\n\n".join(
             f"Task: {row['prompt'].strip()}\nAnswer: {row['completion'].strip()}" for row in shown
         )
