@@ -276,6 +276,8 @@ ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *
         vec rows[2][16];
         for (int r = 0; r < 16; r++) {
             size_t row = s + r < S ? s + r : S - 1;
+            __builtin_prefetch((const char *)values + row * K * (kind == FP32 ? 4 : 2));
+            __builtin_prefetch((const char *)keys + (row + 32) * K * (kind == FP32 ? 4 : 2));
             vec acc[2] = {};
             for (int i = 0; i < K; i += 16) {
                 vec k = load_as(kind, keys, row * K + i);
@@ -289,11 +291,15 @@ ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *
             store(scores + h * stride + s, sums(rows[h]) * scale);
     }
     for (int h = 0; h < heads; h++) {
-        float *row = scores + h * stride, top = -INFINITY;
+        float *row = scores + h * stride;
         for (int s = S; s < stride; s++)
             row[s] = -INFINITY;
-        for (int s = 0; s < S; s++)
-            top = row[s] > top ? row[s] : top;
+        vec tops = load(row);
+        for (int s = 16; s < stride; s += 16)
+            tops = larger(tops, load(row + s));
+        float top = tops[0];
+        for (int lane = 1; lane < 16; lane++)
+            top = tops[lane] > top ? tops[lane] : top;
         vec total = {};
         for (int s = 0; s < stride; s += 16) {
             vec p = exponential(load(row + s) - top);

@@ -92,6 +92,7 @@ class Decoder:
         if native is not None and len(slots) <= NATIVE_TEXTS:
             logits = native.step(ids, slots, positions, cache)
         elif native is not None:
+            self.weights.pack(len(slots))
             attend = native.attention(slots, positions, cache)
             logits = self.weights.head(self._run(ids, attend)).float()
         elif self.graphs is not None and len(slots) <= SIZES[-1]:

@@ -14,7 +14,7 @@ from lilllm.model.quantized import GROUP, OUTER, Bits, Quantized, can_quantize, 
 from lilllm.model.transformer import Attention, Block, FeedForward
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Projection:
     """The product x W^T + b.
 
@@ -22,15 +22,20 @@ class Projection:
         weight: W [N, K], dequantized where it was quantized.
         bias: b [N].
         quantized: W in few bits.
+        packed: W once more, as oneDNN wants it for the products of a batch.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     quantized: Quantized | None = None
+    packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply it to x [..., K]."""
-        return F.linear(x, self.weight, self.bias)
+        if self.packed is None:
+            return F.linear(x, self.weight, self.bias)
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,29 @@ class Weights:
         self.layers = [_layer(block, bits, self.d_ff - self.shape.d_ff) for block in blocks]
         self.norm = model.model.norm.weight.detach()
         self.cos, self.sin = model.cos, model.sin  # fp32 [positions of the context, K]
+
+    def pack(self, texts: int) -> None:
+        """Lay the matrices out a second time for steps of some texts, where oneDNN gains by it.
+
+        It reorders a bf16 matrix at every product otherwise: a fifth of the time of 32 texts.
+        """
+        if self.dtype != torch.bfloat16 or self.device.type != "cpu" or not _can_pack():
+            return
+        parts = [
+            part
+            for layer in self.layers
+            for part in (layer.qkv, layer.out, layer.gate_up, layer.down)
+        ]
+        for part in (*parts, self.head):
+            if part.packed is None:
+                part.packed = torch.ops.mkldnn._reorder_linear_weight(part.weight, texts)
+
+
+def _can_pack() -> bool:
+    """Whether this torch and this processor have oneDNN's products of packed bf16 matrices."""
+    ops = torch.ops.mkldnn
+    needed = "_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise"
+    return all(hasattr(ops, name) for name in needed) and ops._is_mkldnn_bf16_supported()
 
 
 def _layer(block: Block, bits: Bits | None, padding: int) -> Layer:

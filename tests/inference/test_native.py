@@ -9,7 +9,7 @@ from torch import Tensor
 from lilllm.inference import native
 from lilllm.inference.decoder import NATIVE_TEXTS, Decoder, Piece
 from lilllm.inference.graphs import GraphedStep
-from lilllm.inference.weights import Weights
+from lilllm.inference.weights import Projection, Weights
 from lilllm.model import Shape, Transformer
 
 torch.set_num_threads(1)
@@ -67,6 +67,19 @@ def test_logits_are_those_of_torch(shape: Shape, bits: int | None) -> None:
         assert fast.native is not None and plain.native is None
         found, wanted = (decoded(decoder, [*range(TEXTS)]) for decoder in (fast, plain))
         torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+
+
+@needs_compiler
+@torch.inference_mode()
+def test_matrices_packed_for_a_batch_give_the_same_logits() -> None:
+    laid_out = weights(SHAPES["all options"], torch.bfloat16)
+    laid_out.pack(TEXTS + 1)
+    if laid_out.head.packed is None:
+        pytest.skip("no packed products of bf16 on this processor")
+    x = torch.randn(TEXTS + 1, SIZES["d_model"], dtype=torch.bfloat16)
+    for part in (laid_out.head, laid_out.layers[0].qkv):  # without a bias and with one
+        plain = Projection(part.weight, part.bias)
+        torch.testing.assert_close(part(x), plain(x))
 
 
 @needs_compiler
