@@ -10,6 +10,8 @@ from lilllm.training.metrics import read_metrics
 def plot_loss(run_folder: Path) -> Path | None:
     """Draw training and validation loss of every stage of a run; None when there is nothing yet.
 
+    Pretraining comes first, then the finetuning steps in the order in which they were begun.
+
     Raises:
         RunError: the picture cannot be written.
     """
@@ -19,8 +21,9 @@ def plot_loss(run_folder: Path) -> Path | None:
     from matplotlib import pyplot as plt
 
     logs = [run_folder / "pretrain" / "metrics.jsonl"]
-    logs += sorted(run_folder.glob("finetune/*/metrics.jsonl"))
+    logs += run_folder.glob("finetune/*/metrics.jsonl")
     drawn = [(log.parent, events) for log in logs if (events := read_metrics(log))]
+    drawn.sort(key=lambda stage: (stage[0].parent != run_folder, stage[1][0]["time"]))
     if not drawn:
         return None
     figure, axes = plt.subplots(
