@@ -1,6 +1,7 @@
 """Distillation and GRPO as steps of a config: resumed exactly, bad input told."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_rewards_are_learnt_from_and_reported(monkeypatch: pytest.MonkeyPatch) -
     rows = [json.loads(line) for line in lines]
     assert {row["split"] for row in rows} == {"train", "val"}
     assert rows[0]["prompt"].startswith("Say ") and rows[0]["answer"] == "I say sun."
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(0.5, 1), (1, 2), (2, 3)])
+def test_epochs_are_passes_over_the_prompts(
+    epochs: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.Rollouts", Said)
+    assert finetune(GRPO | {"max_steps": None, "epochs": epochs})["step"] == expected
+    lines = Path("runs/tiny/finetune/x/rollouts.jsonl").read_text().splitlines()
+    asked = Counter(json.loads(line)["prompt"] for line in lines)
+    samples = expected * GRPO["batch_rows"]
+    assert asked.total() == samples and max(asked.values()) == -(-samples // len(ROWS))
 
 
 @pytest.mark.parametrize(
