@@ -11,7 +11,6 @@ from lilllm.model.checkpoint import (
     verify,
 )
 from lilllm.model.transformer import (
-    Cache,
     Shape,
     Transformer,
     count_parameters,
@@ -20,7 +19,6 @@ from lilllm.model.transformer import (
 )
 
 __all__ = [
-    "Cache",
     "Shape",
     "Transformer",
     "count_parameters",

@@ -1,7 +1,7 @@
 """Which attention runs where: blocks of plain products on a CPU, torch's kernels on a GPU.
 
 What a query may see is said once per forward pass, in the form that the device's kernel wants.
-Shapes: B batch, T positions, S cached positions, H query heads, G key/value heads, K head width.
+Shapes: B batch, T positions, H query heads, G key/value heads, K head width.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -45,16 +45,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, documents: Documents = None) -> Tens
 
     Args:
         q: queries [B, H, T, K].
-        k: keys [B, G, S, K]; the last T of S align with q.
-        v: values [B, G, S, K].
-        documents: of `keep_apart`, where S is T.
+        k: keys [B, G, T, K].
+        v: values [B, G, T, K].
+        documents: of `keep_apart`.
 
     Returns:
         [B, H, T, K]; in autocast's dtype where that is on, else in q's.
 
     Source: Ainslie et al. 2023, arXiv:2305.13245, section 2.2.
     """
-    T, S = q.shape[2], k.shape[2]
     if documents is not None and not isinstance(documents, Tensor):
         from torch.nn.attention.flex_attention import flex_attention
 
@@ -62,17 +61,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, documents: Documents = None) -> Tens
         q, k, v = (x.to(dtype) for x in (q, k, v))
         out = compiled(flex_attention)(q, k, v, block_mask=documents, enable_gqa=True)
         return out  # type: ignore[no-any-return]
-    if T == 1:  # queries of a group look at the same keys: no copies of these
-        grouped = q.reshape(q.shape[0], k.shape[1], -1, q.shape[3])  # [B, G, H/G, K]
-        return F.scaled_dot_product_attention(grouped, k, v).reshape(q.shape)
     if q.device.type == "cpu":
-        if T == S:
-            return block_attention(q, k, v, documents)
-        groups = q.shape[1] // k.shape[1]  # its kernel wants as many keys as queries
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    mask = documents
-    if mask is None and T < S:
-        mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
+        return block_attention(q, k, v, documents)
+    grouped = q.shape[1] > k.shape[1]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] > k.shape[1]
+        q, k, v, documents, is_causal=documents is None, enable_gqa=grouped
     )

@@ -2,15 +2,14 @@
 
 Module names are Hugging Face Llama's (Qwen3's with `qk_norm`), so a state dict is a checkpoint
 without renaming. How checkpoints are read and written is `checkpoint.py`; how text is sampled
-is `inference/`. Shapes: B batch, T positions, S cached positions, D width, H query heads,
-G key/value heads, K head width, F feed-forward width, V vocabulary.
+is `inference/`, which decodes with keys and values kept. Shapes: B batch, T positions, D width,
+H query heads, G key/value heads, K head width, F feed-forward width, V vocabulary.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -52,19 +51,6 @@ class Shape:
             object.__setattr__(self, "head_dim", self.d_model // self.n_heads)
 
 
-class Cache(Protocol):
-    """Keys and values of earlier positions, kept by whoever decodes."""
-
-    @property
-    def length(self) -> int:
-        """Positions already stored, the same for every layer while a forward runs."""
-        ...
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v [B, G, T, K] of new positions; return all of them [B, G, S, K]."""
-        ...
-
-
 def rotary_tables(positions: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines [positions, K] of rotary position embedding, in fp32.
 
@@ -88,10 +74,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions."""
 
-    def __init__(self, shape: Shape, layer: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
         D, K, bias = shape.d_model, shape.head_dim, shape.attention_bias
-        self.layer, self.head_dim = layer, K
+        self.head_dim = K
         self.q_proj = nn.Linear(D, shape.n_heads * K, bias=bias)
         self.k_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
         self.v_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
@@ -103,11 +89,7 @@ class Attention(nn.Module):
             self.q_norm = self.k_norm = nn.Identity()
 
     def forward(
-        self,
-        x: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        documents: Documents = None,
-        cache: Cache | None = None,
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], documents: Documents = None
     ) -> Tensor:
         """Mix positions of x [B, T, D]."""
         B, T, _ = x.shape
@@ -115,8 +97,6 @@ class Attention(nn.Module):
         k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
         v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
         q, k = rotate(q, *rotary), rotate(k, *rotary)  # [B, H, T, K], [B, G, T, K]
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)  # [B, G, S, K]
         out = attend(q, k, v, documents)
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
 
@@ -148,31 +128,25 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: attention, then feed-forward, each on a normalised copy of the stream."""
 
-    def __init__(self, shape: Shape, layer: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
-        self.self_attn = Attention(shape, layer)
+        self.self_attn = Attention(shape)
         self.post_attention_layernorm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
         self.mlp = FeedForward(shape)
         self.dropout = nn.Dropout(shape.dropout)
         self.compiled = False
 
     def forward(
-        self,
-        x: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        documents: Documents = None,
-        cache: Cache | None = None,
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], documents: Documents = None
     ) -> Tensor:
         """Add both sub-layers to x [B, T, D]."""
         layer = compiled(Block.layer) if self.compiled and self.training else Block.layer
-        return layer(self, x, rotary, documents, cache)
+        return layer(self, x, rotary, documents)
 
-    def layer(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], documents: Documents, cache: Cache | None
-    ) -> Tensor:
+    def layer(self, x: Tensor, rotary: tuple[Tensor, Tensor], documents: Documents) -> Tensor:
         """What `forward` does, as the piece that is compiled once for all layers."""
-        h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, documents, cache))
+        h = x + self.dropout(self.self_attn(self.input_layernorm(x), rotary, documents))
         return h + self.dropout(self.mlp(self.post_attention_layernorm(h)))  # type: ignore[no-any-return]
 
 
@@ -184,7 +158,7 @@ class Decoder(nn.Module):
         # given, because drawing it on the meta device would import the compiler, for half a second
         weight = torch.empty(shape.vocab_size, shape.d_model)
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.d_model, _weight=weight)
-        self.layers = nn.ModuleList(Block(shape, layer) for layer in range(shape.n_layers))
+        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
         self.norm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
 
 
@@ -223,15 +197,12 @@ class Transformer(nn.Module):
         if seed is not None:
             init_weights(self, seed)
 
-    def forward(
-        self, ids: Tensor, segments: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
+    def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """Logits of the next token at every position.
 
         Args:
             ids: token ids [B, T].
             segments: [B, T]; attention stays within equal numbers. None: one segment.
-            cache: earlier positions; ids continue them.
 
         Returns:
             logits [B, T, V].
@@ -239,26 +210,21 @@ class Transformer(nn.Module):
         Raises:
             ValueError: the positions do not fit into the context.
         """
-        return self.logits(self.hidden(ids, segments, cache))
+        return self.logits(self.hidden(ids, segments))
 
-    def hidden(
-        self, ids: Tensor, segments: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
+    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """The normalised residual stream [B, T, D] that `logits` reads; see `forward`."""
         _, T = ids.shape
-        start = cache.length if cache is not None else 0
-        if start + T > self.shape.max_seq_len:
-            raise ValueError(
-                f"{start + T} positions do not fit into a context of {self.shape.max_seq_len}"
-            )
+        if self.shape.max_seq_len < T:
+            raise ValueError(f"{T} positions do not fit into a context of {self.shape.max_seq_len}")
         documents = keep_apart(segments) if segments is not None else None
         x = self.model.embed_tokens(ids)  # [B, T, D]
-        rotary = self.cos[start : start + T].to(x.dtype), self.sin[start : start + T].to(x.dtype)
+        rotary = self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype)
         for block in self.model.layers:
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotary, documents, use_reentrant=False)
             else:
-                x = block(x, rotary, documents, cache)
+                x = block(x, rotary, documents)
         return self.model.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
