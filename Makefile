@@ -63,10 +63,11 @@ format: $(VENV)/.dev  ## rewrite the code in the house style
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff
 	LILLLM_GOLDEN=1 $(BIN)/python -m pytest -q -k golden
 
-bench: $(VENV)/.dev  ## the measurements behind the README
+bench: $(VENV)/.dev  ## two quick measurements, and how each of the others is called
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/stories.py
+	@echo "The others take longer, or need data or peers; the first lines of each say what it measures:"
+	@grep -hE '^ *(PEERS=.* )?python benchmarks/' benchmarks/*.py | sed 's/^ */    /'
 
 check: lint type test  ## what CI runs
 

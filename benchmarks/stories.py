@@ -1,4 +1,9 @@
-"""Speed of the story generator: megabytes of UTF-8 text per second, one process, one core."""
+"""Speed of the story generator: megabytes of UTF-8 text per second, one process, one core.
+
+    python benchmarks/stories.py
+
+Prints one JSON line.
+"""
 
 import json
 import statistics
