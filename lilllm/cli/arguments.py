@@ -18,6 +18,7 @@ Overrides = Annotated[
 Quantize = Annotated[
     str | None, typer.Option(help="Round the weights to int8 or int4, with steps for every 32.")
 ]
+Precision = Annotated[str, typer.Option(help="Compute in fp32, bf16 or fp16.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 NoBuild = Annotated[
     bool, typer.Option("--no-build", help="Refuse instead of building what is missing.")
@@ -56,3 +57,16 @@ def bits_of(quantize: str | None) -> Bits | None:
     if quantize not in known:
         raise ConfigError(f"--quantize {quantize}: not known", f"one of {', '.join(known)}")
     return known[quantize]
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what `--precision` cannot be.
+
+    Raises:
+        ConfigError: neither fp32, bf16 nor fp16.
+    """
+    from lilllm.errors import ConfigError
+
+    known = ("fp32", "bf16", "fp16")
+    if precision not in known:
+        raise ConfigError(f"--precision {precision}: not known", f"one of {', '.join(known)}")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lilllm.cli.arguments import Json
+from lilllm.cli.arguments import Json, Precision, check_precision
 from lilllm.cli.generate import (
     MaxNewTokens,
     Penalty,
@@ -41,6 +41,7 @@ def chat(
     repetition_penalty: Penalty = None,
     stop: Stop = None,
     seed: Seed = 0,
+    precision: Precision = "fp32",
     json: Json = False,
 ) -> None:
     """Talk with a model; /help lists what else can be typed.
@@ -61,11 +62,12 @@ def chat(
 
     def work(report: Report) -> object:
         sampling_options({}, given)  # a wrong one is told before anything is loaded
+        check_precision(precision)
         from lilllm.stages.chat import Chat
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
 
         folder = find_checkpoint(checkpoint, report, chat=True)
-        loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
+        loaded = load_checkpoint(folder, precision=precision, generate=named_generate(checkpoint))
         options = sampling_options(loaded.generate.model_dump(), given)
         conversation = Chat(loaded, options, report, seed=seed)
         conversation.greet()

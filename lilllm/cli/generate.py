@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lilllm.cli.arguments import Json, Quantize, bits_of
+from lilllm.cli.arguments import Json, Precision, Quantize, bits_of, check_precision
 
 if TYPE_CHECKING:
     from lilllm.config.schema import GenerateConfig
@@ -51,6 +51,7 @@ def generate(
     frequency_penalty: Frequency = None,
     stop: Stop = None,
     seed: Seed = 0,
+    precision: Precision = "fp32",
     quantize: Quantize = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts per prompt.")] = 1,
     chat: Annotated[
@@ -80,6 +81,7 @@ def generate(
 
     def work(report: Report) -> object:
         sampling_options({}, given)  # a wrong one is told before anything is loaded
+        check_precision(precision)
         bits = bits_of(quantize)
         from lilllm.stages import generate as stage
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
@@ -87,7 +89,7 @@ def generate(
         files = [stage.read_prompt(prompt_file)] if prompt_file else []
         files += stage.read_prompt(prompts_file).split("\n") if prompts_file else []
         folder = find_checkpoint(checkpoint, report, text=True)
-        loaded = load_checkpoint(folder, generate=named_generate(checkpoint))
+        loaded = load_checkpoint(folder, precision=precision, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]
         options = sampling_options(loaded.generate.model_dump(), given)
         answers = loaded.chat_trained if chat is None else chat

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lilllm.cli.arguments import Json, Overrides, read_config
+from lilllm.cli.arguments import Json, Overrides, Precision, check_precision, read_config
 
 if TYPE_CHECKING:
     from lilllm.config import Config
@@ -31,6 +31,7 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help=f"A file with the key to ask for; or {API_KEY}.")
     ] = None,
+    precision: Precision = "fp32",
     json: Json = False,
 ) -> None:
     """Serve a model: OpenAI's API under /v1, and a page to talk with it.
@@ -51,10 +52,11 @@ def serve(
             place, changes = None, [str(place), *changes]
         config = place if place is not None and is_config_file(place) else None
         settings = read_config(config, changes)  # wrong ones are told before anything is loaded
+        check_precision(precision)
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 
         folder = find_checkpoint(settings if config else place, report, chat=True)
-        loaded = load_checkpoint(folder, device=settings.device)
+        loaded = load_checkpoint(folder, device=settings.device, precision=precision)
         if config is None:
             settings = _with_own_settings(loaded, changes)
         return _serve(_service(loaded, settings, report), loaded, report)

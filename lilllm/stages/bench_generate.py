@@ -5,8 +5,6 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lilllm.config import Config
 from lilllm.config.load import is_config_file
 from lilllm.config.schema import GenerateConfig
@@ -18,8 +16,6 @@ from lilllm.model.transformer import Transformer
 from lilllm.stages.find_checkpoint import find_checkpoint
 from lilllm.stages.model_shape import resolve_shape
 from lilllm.training.hardware import resolve_machine
-
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +71,12 @@ def run(
         RunError: no such device.
     """
     machine = resolve_machine(config)
-    dtype = TYPES[machine.precision]
     if target is None or is_config_file(target):
         shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
-        model = Transformer(shape, seed=config.seed).to(machine.device, dtype)
+        model = Transformer(shape, seed=config.seed).to(machine.device, machine.dtype)
     else:
         folder = target if is_checkpoint(target) else find_checkpoint(target, report, text=True)
-        model = load_model(folder, dtype=dtype, device=machine.device)
+        model = load_model(folder, dtype=machine.dtype, device=machine.device)
     engine = Engine(model, max_streams=streams, quantize=quantize)
     options = GenerateConfig(max_new_tokens=new_tokens, temperature=0)
     draw = random.Random(config.seed)

@@ -33,7 +33,7 @@ from lilllm.model.checkpoint import (
 from lilllm.model.quantized import Bits
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
-from lilllm.training.hardware import resolve_device
+from lilllm.training.hardware import DTYPES, resolve_device
 
 STEPS = "step-*"
 MAKE_ONE = "`lilllm run configs/demo.yaml` makes one, or name a checkpoint folder"
@@ -111,13 +111,18 @@ def find_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, *, device: str = "auto", generate: GenerateConfig | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    generate: GenerateConfig | None = None,
 ) -> Loaded:
     """Open a checkpoint folder that `find_checkpoint` returned, ours or a foreign one.
 
     Args:
         folder: a verified checkpoint folder.
         device: as in a config.
+        precision: of the weights: fp32, bf16 or fp16.
         generate: sampling defaults to use instead of those stored in the folder.
 
     Raises:
@@ -125,7 +130,7 @@ def load_checkpoint(
         RunError: no such device.
     """
     tokenizer = Tokenizer.load(folder)
-    model = load_model(folder, device=resolve_device(device)).eval()
+    model = load_model(folder, dtype=DTYPES[precision], device=resolve_device(device)).eval()
     if tokenizer.vocab_size > model.shape.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model knows "

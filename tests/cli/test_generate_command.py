@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lilllm.inference.decoder import Decoder
+from lilllm.inference.weights import Weights
 from tests.cli.small_app import run, run_json
 from tests.stages.tiny_run import damage, write_checkpoint, write_config
 
@@ -125,6 +127,29 @@ def test_all_samplers_are_options_and_few_bits_too() -> None:
     assert "one of int8, int4" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "typed"), [(("generate", "-p", "The"), ""), (("chat",), "Hi\n"), (("serve",), "")]
+)
+def test_text_is_made_in_the_precision_that_is_asked_for(
+    command: tuple[str, ...], typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[torch.dtype] = []
+    build = Decoder.__init__
+
+    def note(decoder: Decoder, weights: Weights, **given: bool) -> None:
+        made.append(weights.dtype)
+        build(decoder, weights, **given)
+
+    monkeypatch.setattr(Decoder, "__init__", note)
+    monkeypatch.setattr("lilllm.serving.serve", lambda service, ready: None)
+    run(*command, typed=typed)
+    for name in ("fp32", "bf16", "fp16"):
+        run(*command, "--precision", name, typed=typed)
+    assert made == [torch.float32, torch.float32, torch.bfloat16, torch.float16]
+    wrong = run(*command, "--precision", "int8", code=2, typed=typed)
+    assert "one of fp32, bf16, fp16" in wrong.stderr
+
+
 def test_a_checkpoint_in_few_bits_is_exported_with_its_loss() -> None:
     fields = run_json("export", "--quantize", "int8")
     assert fields["bytes"] < fields["bytes_before"] and fields["bpb"] > 0
@@ -144,3 +169,11 @@ def test_bench_generate_has_the_agreed_keys() -> None:
         "tokenizer.vocab_size=300",
     )
     assert run_json("bench", "generate", *small, *options)["tokens_per_s"] > 0
+
+
+def test_bench_generate_knows_every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lilllm.training.hardware._measure_peak", lambda device, dtype: 1.0)
+    options = ("--prompt-tokens", 3, "--new-tokens", 2, "--rounds", 1)
+    for name in ("fp32", "bf16", "fp16"):
+        fields = run_json("bench", "generate", STEP, *options, f"precision={name}")
+        assert fields["tokens_per_s"] > 0 and fields["precision"] == name
