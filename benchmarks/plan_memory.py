@@ -49,6 +49,7 @@ SHORT = (
     "pretrain.max_steps=3",
     "pretrain.compile=false",
     "pretrain.eval_every=0",
+    "pretrain.eval_tokens=4096",
     "eval.max_documents=4",
     "eval.batch_tokens=512",
 )
