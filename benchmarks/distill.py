@@ -33,7 +33,7 @@ OPTIMIZER = {
     "save_every": 100,
     "compile": False,
 }
-LENGTH = {"max_seq_len": 256, "qk_norm": True}
+LENGTH = {"max_seq_len": 256, "qk_norm": True, "zero_init": False}
 TEACHER = {
     "name": "teacher",
     "seed": 7,

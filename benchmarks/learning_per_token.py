@@ -31,7 +31,8 @@ pretrain: {batch_tokens: 3584, micro_batch_size: 8, eval_every: 0, save_every: 1
 precision: fp32
 """
 NANOGPT = (
-    "model.qk_norm=false", "model.init_std=0.02", "pretrain.optimizer=adamw",
+    "model.qk_norm=false", "model.zero_init=false", "model.init_std=0.02",
+    "pretrain.optimizer=adamw",
     "pretrain.schedule=cosine", "pretrain.min_lr_ratio=0.1", "pretrain.warmup_steps=100",
     "pretrain.packing=stream",
 )  # fmt: skip

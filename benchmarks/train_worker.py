@@ -244,6 +244,8 @@ def settings(name: str, m: Answer, device: str, batch: int, seq: int) -> Any:
         [
             *(f"model.{key}={value}" for key, value in m.items() if key != "max_seq_len"),
             f"model.max_seq_len={seq}",
+            "model.qk_norm=false",
+            "pretrain.optimizer=adamw",
             f"pretrain.micro_batch_size={batch}",
             f"pretrain.batch_tokens={batch * seq}",
             f"pretrain.compile={str(mode.endswith('compile')).lower()}",

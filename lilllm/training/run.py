@@ -172,10 +172,14 @@ def not_finite(
     run.metrics.append("not finite", step=step, samples=rows.tolist(), documents=documents)
     named = documents or [f"sample {row}" for row in rows.tolist()]
     shown = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
+    peaks = {"lr": run.config.lr}
+    if run.config.optimizer == "muon":
+        peaks["muon_lr"] = run.config.muon_lr
+    lower = " ".join(f"{run.stage}.{key}={peak / 3:.1g}" for key, peak in peaks.items())
     return RunError(
         f"step {step}: loss {loss}, gradient norm {grad_norm}: not finite, so nothing was updated; "
         f"its batch: {shown} (all of it in {run.metrics.path}){good}",
-        f"lower the learning rate: {run.stage}.lr={run.config.lr / 3:.1g}, with --fresh",
+        f"lower the learning rate: {lower}, with --fresh",
     )
 
 

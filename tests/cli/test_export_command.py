@@ -122,9 +122,12 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     assert not list(Path("exports").glob("*"))
 
 
-def test_a_classifier_keeps_its_classes_and_is_none_for_llama_cpp(checkpoint: Path) -> None:
+@pytest.mark.parametrize(("qk_norm", "name"), [(False, "Llama"), (True, "Qwen3")])
+def test_a_classifier_keeps_its_classes_and_is_none_for_llama_cpp(
+    checkpoint: Path, qk_norm: bool, name: str
+) -> None:
     transformers = pytest.importorskip("transformers")
-    model = tiny_model()
+    model = tiny_model(qk_norm=qk_norm)
     model.add_head(2, seed=0)
     folder = Path("classifier")
     folder.mkdir()
@@ -135,5 +138,6 @@ def test_a_classifier_keeps_its_classes_and_is_none_for_llama_cpp(checkpoint: Pa
     for dtype in ("f32", "bf16"):
         made = Path(run_json("export", folder, "--to", "hf", "--dtype", dtype)["path"])
         theirs = transformers.AutoModelForSequenceClassification.from_pretrained(made)
+        assert type(theirs).__name__ == f"{name}ForSequenceClassification"
         assert theirs.config.id2label == {0: "bad", 1: "good"}
     assert "classification head" in run("export", folder, code=2).stderr

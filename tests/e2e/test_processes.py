@@ -14,7 +14,7 @@ from lilllm.training.metrics import read_metrics
 from tests.e2e.conftest import ENVIRONMENT, Lilllm, refused, result
 
 pytestmark = pytest.mark.long
-FP32 = ("precision=fp32", "pretrain.log_every=1")
+FP32 = ("precision=fp32", "pretrain.log_every=1", "pretrain.optimizer=adamw")
 
 
 def losses(folder: Path) -> list[float]:

@@ -26,7 +26,7 @@ CHATML = (
 CONFIG = {
     "name": "tiny",
     "model": {"d_model": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "d_ff": 48}
-    | {"max_seq_len": 64},
+    | {"max_seq_len": 64, "qk_norm": False},
     "generate": {"max_new_tokens": 12, "temperature": 0.7, "prompts": ["The cat"]},
 }
 
@@ -35,8 +35,8 @@ def tiny_tokenizer() -> Tokenizer:
     return Tokenizer(train_bpe(TEXTS, 300).to_str(), OUR_SETTINGS, CHATML)
 
 
-def tiny_model(seed: int = 0) -> Transformer:
-    model = Transformer(Shape(304, 32, 2, 2, 1, 48, 64), seed=seed)
+def tiny_model(seed: int = 0, qk_norm: bool = False) -> Transformer:
+    model = Transformer(Shape(304, 32, 2, 2, 1, 48, 64, qk_norm=qk_norm), seed=seed)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(10)
     return model

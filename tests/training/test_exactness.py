@@ -185,9 +185,14 @@ def test_learning_rates_that_cannot_work_are_refused(rate: str) -> None:
         load_config(None, [f"pretrain.lr={rate}"])
 
 
-def test_muon_is_refused_with_shares_of_matrices() -> None:
-    with pytest.raises(ConfigError, match="muon needs whole matrices"):
-        load_config(None, ["pretrain.optimizer=muon", "pretrain.distributed=fsdp2"])
+@pytest.mark.parametrize("section", ["pretrain", "finetune.chat"])
+def test_muon_is_refused_with_shares_of_matrices(section: str) -> None:
+    named = rf"{section}\.optimizer=adamw is needed .*muon needs whole matrices"
+    with pytest.raises(ConfigError, match=named):
+        load_config(None, [f"{section}.optimizer=muon", f"{section}.distributed=fsdp2"])
+    with pytest.raises(ConfigError, match=r"pretrain\.optimizer=adamw is needed"):
+        load_config(None, ["pretrain.distributed=fsdp2"])
+    load_config(None, ["finetune.chat.distributed=fsdp2"])
 
 
 @pytest.mark.parametrize("kind", ["cuda", "cpu"])

@@ -40,6 +40,7 @@ def config(*overrides: str) -> Config:
         [
             *("model.max_seq_len=16", "pretrain.batch_tokens=64", "pretrain.micro_batch_size=4"),
             *("pretrain.log_every=1", "pretrain.warmup_steps=2", "pretrain.lr=1e-2"),
+            *("pretrain.optimizer=adamw", "pretrain.schedule=cosine", "pretrain.min_lr_ratio=0.1"),
             *("pretrain.eval_every=0", "pretrain.save_every=100", *overrides),
         ],
     )

@@ -39,7 +39,8 @@ def test_orthogonalized_matrices_have_singular_values_near_one(shape: tuple[int,
 
 def test_only_matrices_of_the_blocks_have_weight_decay() -> None:
     model = Transformer(SHAPE, seed=0)
-    section = load_config(None, ["pretrain.weight_decay=0.3"]).pretrain
+    overrides = ["pretrain.optimizer=adamw", "pretrain.weight_decay=0.3"]
+    section = load_config(None, overrides).pretrain
     (adamw,) = make_optimizers(model, section)
     names = {id(p): name for name, p in model.named_parameters()}
     for group in adamw.param_groups:
@@ -62,7 +63,10 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 def test_schedules_warm_up_peak_at_one_and_end_at_the_floor(schedule: str) -> None:
     section = load_config(
         None,
-        [f"pretrain.schedule={schedule}", "pretrain.warmup_steps=10", "pretrain.min_lr_ratio=0.1"],
+        [
+            *(f"pretrain.schedule={schedule}", "pretrain.decay_fraction=0.2"),
+            *("pretrain.warmup_steps=10", "pretrain.min_lr_ratio=0.1"),
+        ],
     ).pretrain
     scales = [lr_scale(step, 100, section) for step in range(100)]
     assert scales[:10] == sorted(scales[:10])

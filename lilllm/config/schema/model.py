@@ -30,9 +30,10 @@ class ModelConfig(Section):
     """Added to the mean square in RMSNorm."""
     tie_embeddings: bool = True
     """Use the embedding as the output matrix."""
-    qk_norm: bool = False
-    """RMSNorm on queries and keys of each head (Qwen3's layout; Henry et al. 2020,
-    arXiv:2010.04245)."""
+    qk_norm: bool = True
+    """RMSNorm on queries and keys of each head (Henry et al. 2020, arXiv:2010.04245): fewer bits
+    per byte from the same tokens (docs/experiments.md). Such a model has Qwen3's layout, one
+    without has Llama's."""
     activation: Literal["silu", "relu2"] = "silu"
     """What gates the feed-forward network: silu (SwiGLU), or relu2, the squared ReLU of Primer
     (So et al. 2021, arXiv:2109.08668)."""
@@ -41,10 +42,10 @@ class ModelConfig(Section):
     Such a model cannot be exported: no published class has it on Llama's layout."""
     init_std: PositiveFloat | None = None
     """Standard deviation of the blocks' initial matrices; by default 0.5 / sqrt(fan in)."""
-    zero_init: bool = False
+    zero_init: bool = True
     """Start the two matrices of each block that write to the residual stream at zero, so that
     every block starts as the identity (ReZero's idea; Bachlechner et al. 2020,
-    arXiv:2003.04887)."""
+    arXiv:2003.04887): it learns a little more per token (docs/experiments.md)."""
     dropout: OpenFraction = 0.0
     """Dropout after attention and feed-forward, in training only."""
 
