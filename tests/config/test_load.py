@@ -124,6 +124,14 @@ def test_shipped_configs_are_valid_and_survive_a_round_trip(path: Path, tmp_path
     assert load_config(copy) == config
 
 
+def test_finetuning_has_defaults_of_its_own() -> None:
+    config = load_config(None, ["finetune.chat.sources=[rows.jsonl]"])
+    before, after = config.pretrain, config.finetune["chat"]
+    assert (before.optimizer, before.schedule, before.lr) == ("muon", "wsd", 4e-3)
+    assert (after.optimizer, after.schedule, after.lr) == ("adamw", "cosine", 3e-4)
+    assert (after.warmup_steps, after.min_lr_ratio) == (100, 0.1)
+
+
 def test_39m_has_39_million_parameters() -> None:
     from lilllm.model.transformer import Transformer, count_parameters
     from lilllm.stages.model_shape import resolve_shape

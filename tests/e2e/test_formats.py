@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lilllm.model.checkpoint import load_shape
 from tests.cli.small_app import run, run_json
 from tests.e2e.conftest import Lilllm, result
 from tests.stages.tiny_run import write_checkpoint
@@ -28,6 +29,7 @@ def test_an_imported_file_is_a_base_like_any_other(
     trained = result(lilllm("finetune", "tiny.yaml", *settings, "--json"))
     checkpoint = trained["steps"]["chat"]["checkpoint"]
     assert not Path("runs/tiny/pretrain").exists()
+    assert load_shape(Path(checkpoint)) == load_shape(Path("models/other")), "not the config's"
     Path("a.txt").write_text("The cat sat.")
     assert run_json("eval", "models/other", "--text", "a.txt")["tasks"]["bpb"]["bytes"] == 12
     talk = ("--chat", "-p", "Hi", "--temperature", 0, "--max-new-tokens", 12)
