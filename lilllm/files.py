@@ -241,7 +241,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         RunError: another process has it.
     """
     make_folder(folder.parent)
-    path = folder.with_name(f".lock-{folder.name}")
+    path = lock_of(folder)
     try:
         file = _locked_file(path)
     except BlockingIOError as err:
@@ -255,6 +255,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
             yield
         finally:
             remove(path)
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock file of a folder; it is there while `lock_folder` holds it, or was killed."""
+    return folder.with_name(f".lock-{folder.name}")
 
 
 def _locked_file(path: Path) -> IO[bytes]:

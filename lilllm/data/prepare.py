@@ -18,7 +18,7 @@ from lilllm.data.plan import Task, depends_on_seed, describe_inputs, inputs_key,
 from lilllm.data.select import VAL, Selection, select
 from lilllm.data.shards import FORMAT, Shards, read_shard_manifest
 from lilllm.data.tasks import RECORD, EncoderFactory, task_files, task_summary
-from lilllm.data.work import work_folder
+from lilllm.data.work import clear_finished_work, work_folder
 from lilllm.data.workers import Job, run_tasks
 from lilllm.errors import DataError, RunError
 from lilllm.events import Caution, Note, Progress, Report, short_count
@@ -112,6 +112,7 @@ def prepare(
     key = inputs_key([FORMAT, inputs])
     done = None if fresh else _complete(folder, key)
     if done is not None:
+        clear_finished_work(folder)
         return _result(folder, done, time.perf_counter() - begin, None)
     with work_folder(folder, key, KEY, fresh) as work:
         tasks = plan_tasks(options.sources, options.val_sources, options.val_fraction, task_bytes)

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lilllm.errors import DataError, LilllmError
+from lilllm.errors import DataError, LilllmError, RunError
 from lilllm.files import (
     MANIFEST,
     OLD,
     PARTIAL,
     lock_folder,
+    lock_of,
     make_folder,
     read_json,
     remove,
@@ -35,7 +36,7 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
         DataError: `folder` holds files that are no shards, which would be lost.
         RunError: another process prepares the same, or the folder cannot be written.
     """
-    work = folder.with_name(f"{folder.name}.preparing")
+    work = _work_beside(folder)
     with lock_folder(folder):
         restore_folders(folder.parent, folder.name)
         _refuse_foreign(folder, {MANIFEST, key_name})
@@ -55,6 +56,22 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
             remove(leftover)
         yield work
         remove(work)
+
+
+def clear_finished_work(folder: Path) -> None:
+    """Remove the work of a process that was killed after its shards were complete.
+
+    Another process at work on the folder keeps what it has.
+    """
+    work = _work_beside(folder)
+    if not (work.exists() or lock_of(folder).exists()):
+        return
+    with contextlib.suppress(RunError), lock_folder(folder):
+        remove(work)
+
+
+def _work_beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.preparing")
 
 
 def _refuse_foreign(folder: Path, known: set[str]) -> None:

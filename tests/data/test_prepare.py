@@ -307,6 +307,26 @@ def test_shards_put_aside_by_a_killed_preparation_come_back(tmp_path: Path) -> N
     assert not list(tmp_path.glob(".partial-*"))
 
 
+def test_what_a_preparation_killed_while_cleaning_up_left_behind_goes(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "a.jsonl", sentences(50))
+    make(tmp_path / "data", source)
+    (tmp_path / "data.preparing").mkdir()
+    (tmp_path / ".lock-data").touch()
+    make(tmp_path / "data", source)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.jsonl", "data"}
+
+
+def test_complete_shards_are_used_while_another_process_holds_the_folder(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    source = write_rows(tmp_path / "a.jsonl", sentences(50))
+    made = make(tmp_path / "data", source)
+    (tmp_path / "data.preparing").mkdir()
+    with (tmp_path / ".lock-data").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert make(tmp_path / "data", source).documents == made.documents
+    assert (tmp_path / "data.preparing").is_dir(), "it may be the other's"
+
+
 def test_two_preparations_of_one_folder_are_refused(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     source = write_rows(tmp_path / "a.jsonl", ["x", "y"])
