@@ -7,9 +7,9 @@ lilllm and a mode (lilllm_bf16), profile and a mode, or `loop`.
 MODEL is JSON: vocab_size d_model n_layers n_heads n_kv_heads d_ff rope_theta max_seq_len.
 
 One JSON object per line is read and answered: {"cmd": "warm", "batch", "seq"}, {"cmd": "run",
-"batch", "seq", "steps"}, {"cmd": "quit"}. The peers do what their own trainers do: autocast,
-torch.optim.AdamW(fused=True), their own loss; lilllm runs its loop. Needs only what the
-contestant needs.
+"batch", "seq", "steps"}, {"cmd": "quit"}. The peers do what their own trainers do: autocast, their
+own loss, clipping to a norm of 1 (the default of both), torch.optim.AdamW, here fused; lilllm runs
+its loop. Needs only what the contestant needs.
 """
 
 import argparse
@@ -146,6 +146,7 @@ def peer(name: str, m: Answer, device: str, out: Any) -> None:
             with torch.autocast(device, dtype=torch.bfloat16, enabled=mode.startswith("bf16")):
                 loss = loss_of(net, x)
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         synchronize(device)

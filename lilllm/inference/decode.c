@@ -4,6 +4,7 @@
  * the form they are kept in (fp32, bf16, or 8 or 4 bits with steps for every 32), everything else is
  * fp32, and one parallel region spans all layers. The dot products of a text do not depend on
  * which other texts take part, nor on the number of threads: its logits are the same bits.
+ * Of more texts torch does the products, and the functions at the end what is between them.
  *
  * Plain C with the vector extensions of GCC and Clang; `native.py` compiles and calls it, and
  * ../decoder.py does the same with torch. Shapes as there: B texts, D width, H query heads, G
@@ -93,15 +94,29 @@ ALWAYS vec load_as(enum kind kind, const void *p, size_t at)
     return kind == FP32 ? load((const float *)p + at) : load_bf16((const uint16_t *)p + at);
 }
 
-ALWAYS void store_as(enum kind kind, void *p, size_t at, float value)
+ALWAYS void store_as(enum kind kind, void *p, size_t at, vec value)
 {
     if (kind == FP32) {
-        ((float *)p)[at] = value;
+        store((float *)p + at, value);
         return;
     }
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    ((uint16_t *)p)[at] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  /* round to nearest even */
+    words bits = (words)value;  /* rounded to nearest even */
+    halves h = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, halves);
+    memcpy((uint16_t *)p + at, &h, sizeof h);
+}
+
+/* `count` numbers, a multiple of 16, into the form `kind`. */
+static void convert(enum kind kind, const float *from, int count, void *to)
+{
+    for (int i = 0; i < count; i += 16)
+        store_as(kind, to, i, load(from + i));
+}
+
+/* `count` numbers, a multiple of 16, out of the form `kind`. */
+static void widen(enum kind kind, const void *from, int count, float *to)
+{
+    for (int i = 0; i < count; i += 16)
+        store(to + i, load_as(kind, from, i));
 }
 
 ALWAYS vec larger(vec a, vec b)
@@ -264,10 +279,10 @@ static void rotate(float *x, const float *cos, const float *sin, int K)
     }
 }
 
-/* Query heads [heads, K], one or two, over the same S keys and values [S, K].
- * scores is [heads, S rounded up to 16]. */
-ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *keys,
-                         const void *values, int S, int K, float *scores, float *out)
+/* Query heads [heads, K], one or two, over the same S keys and values [S, K]; `together` columns of
+ * the values are mixed in one pass. scores is [heads, S rounded up to 16]. */
+ALWAYS void attend_heads(enum kind kind, int heads, int K, int together, const float *q,
+                         const void *keys, const void *values, int S, float *scores, float *out)
 {
     const int stride = (S + 15) / 16 * 16;
     const float scale = 1 / sqrtf(K);
@@ -279,6 +294,7 @@ ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *
             __builtin_prefetch((const char *)values + row * K * (kind == FP32 ? 4 : 2));
             __builtin_prefetch((const char *)keys + (row + 32) * K * (kind == FP32 ? 4 : 2));
             vec acc[2] = {};
+#pragma GCC unroll 4
             for (int i = 0; i < K; i += 16) {
                 vec k = load_as(kind, keys, row * K + i);
                 for (int h = 0; h < heads; h++)
@@ -308,30 +324,34 @@ ALWAYS void attend_heads(enum kind kind, int heads, const float *q, const void *
         }
         inverse[h] = (vec){} + 1 / sum(total);
     }
-    for (int i = 0; i < K; i += 16) {
-        vec even[2] = {}, odd[2] = {};
+    for (int first = 0; first < K; first += together) {
+        vec even[2][4] = {}, odd[2][4] = {};
         for (int s = 0; s < S; s += 2) {
             /* the last one may be read twice, with a probability of 0 */
-            vec v = load_as(kind, values, (size_t)s * K + i);
-            vec next = load_as(kind, values, (size_t)(s + 1 < S ? s + 1 : s) * K + i);
-            for (int h = 0; h < heads; h++) {
-                even[h] += scores[h * stride + s] * v;
-                odd[h] += (s + 1 < S ? scores[h * stride + s + 1] : 0) * next;
+            size_t row = (size_t)s * K + first, next = s + 1 < S ? row + K : row;
+#pragma GCC unroll 4
+            for (int i = 0; i < together / 16; i++) {
+                vec v = load_as(kind, values, row + 16 * i), w = load_as(kind, values, next + 16 * i);
+                for (int h = 0; h < heads; h++) {
+                    even[h][i] += scores[h * stride + s] * v;
+                    odd[h][i] += (s + 1 < S ? scores[h * stride + s + 1] : 0) * w;
+                }
             }
         }
-        for (int h = 0; h < heads; h++)
-            store(out + h * K + i, (even[h] + odd[h]) * inverse[h]);
+#pragma GCC unroll 4
+        for (int i = 0; i < together / 16; i++)
+            for (int h = 0; h < heads; h++)
+                store(out + h * K + first + 16 * i, (even[h][i] + odd[h][i]) * inverse[h]);
     }
 }
 
-/* The query heads of key/value head g of one text: normalise, rotate, store, attend. */
+/* The query heads of key/value head g of one text: normalise, rotate, store, attend.
+ * q is [H / G, K], k and v are [K]; q and k are changed; out is [H / G, K]. */
 static void attend(const model *m, const layer *l, const cache *c, int number, int g, int slot,
-                   int position, float *qkv, float *scores, float *out)
+                   int position, float *q, float *k, const float *v, float *scores, float *out)
 {
     int K = m->head_dim, each = m->n_heads / m->n_kv_heads;
     const float *cos = m->cos + (size_t)position * K, *sin = m->sin + (size_t)position * K;
-    float *q = qkv + (size_t)g * each * K, *k = qkv + (size_t)(m->n_heads + g) * K;
-    const float *v = k + (size_t)m->n_kv_heads * K;
     size_t head = ((size_t)slot * m->n_kv_heads + g) * c->positions * K;
     size_t width = c->kind == FP32 ? 4 : 2;
     char *keys = (char *)c->keys[number] + head * width;
@@ -340,58 +360,40 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
     if (l->k_norm)
         rms_norm(k, l->k_norm, K, m->norm_eps, k);
     rotate(k, cos, sin, K);
-    for (int i = 0; i < K; i++) {
-        store_as(c->kind, keys, (size_t)position * K + i, k[i]);
-        store_as(c->kind, values, (size_t)position * K + i, v[i]);
-    }
+    convert(c->kind, k, K, keys + (size_t)position * K * width);
+    convert(c->kind, v, K, values + (size_t)position * K * width);
     for (int h = 0; h < each; h++) {
         if (l->q_norm)
             rms_norm(q + h * K, l->q_norm, K, m->norm_eps, q + h * K);
         rotate(q + h * K, cos, sin, K);
     }
     for (int h = 0; h < each; h += 2) {
-        float *from = q + h * K, *to = out + ((size_t)g * each + h) * K;
-        int S = position + 1;
-        if (c->kind == FP32 && h + 1 < each)
-            attend_heads(FP32, 2, from, keys, values, S, K, scores, to);
-        else if (c->kind == FP32)
-            attend_heads(FP32, 1, from, keys, values, S, K, scores, to);
-        else if (h + 1 < each)
-            attend_heads(BF16, 2, from, keys, values, S, K, scores, to);
-        else
-            attend_heads(BF16, 1, from, keys, values, S, K, scores, to);
+        const int heads = h + 1 < each ? 2 : 1, S = position + 1;
+        float *from = q + h * K, *to = out + (size_t)h * K;
+#define WITH(KIND, HEADS, WIDTH, TOGETHER)                                                    \
+    if (c->kind == KIND && heads == HEADS && (WIDTH == K || TOGETHER == 16)) {                \
+        attend_heads(KIND, HEADS, WIDTH, TOGETHER, from, keys, values, S, scores, to);        \
+        continue;                                                                             \
+    }
+#define WITH_WIDTHS(KIND, HEADS)                                                              \
+    WITH(KIND, HEADS, 32, 32) WITH(KIND, HEADS, 64, 64) WITH(KIND, HEADS, K, 16)
+        WITH_WIDTHS(BF16, 2) WITH_WIDTHS(BF16, 1) WITH_WIDTHS(FP32, 2) WITH_WIDTHS(FP32, 1)
+#undef WITH
+#undef WITH_WIDTHS
     }
 }
 
-/* gate <- act(gate) * up for columns first..last. */
-static void activate(int relu2, float *gate, const float *up, int first, int last)
+ALWAYS vec activated(int relu2, vec gate)
 {
-    for (int i = first; i < last; i += 16) {
-        vec g = load(gate + i), positive = larger(g, (vec){});
-        vec a;
-        if (relu2)
-            a = positive * positive;
-        else
-            a = g / (1 + exponential(-larger(g, (vec){} - 87.0f)));
-        store(gate + i, a * load(up + i));
+    if (relu2) {
+        vec positive = larger(gate, (vec){});
+        return positive * positive;
     }
+    return gate / (1 + exponential(-larger(gate, (vec){} - 87.0f)));
 }
 
 /* The part of `count` that thread t of n works on, in whole blocks. */
 #define SHARE(count, block, t, n) ((int)((int64_t)(count) / (block) * (t) / (n)) * (block))
-
-/* The attention of thread t of n: Q, K and V [B, (H + 2 G) K] -> mixed [B, H K]. */
-static void attend_share(const model *m, const cache *c, int number, int B, const int64_t *slots,
-                         const int64_t *positions, float *qkv, float *scores, float *mixed, int t,
-                         int n)
-{
-    const int G = m->n_kv_heads, HK = m->n_heads * m->head_dim, QKV = HK + 2 * G * m->head_dim;
-    for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
-        int b = job / G;
-        attend(m, m->layers + number, c, number, job % G, slots[b], positions[b],
-               qkv + (size_t)b * QKV, scores, mixed + (size_t)b * HK);
-    }
-}
 
 static int largest(const int64_t *numbers, int count)
 {
@@ -401,28 +403,13 @@ static int largest(const int64_t *numbers, int count)
     return most;
 }
 
-/* One layer's attention alone, where the products of a larger batch are torch's. */
-void attend_texts(const model *m, const cache *c, int number, int B, const int64_t *slots,
-                  const int64_t *positions, float *qkv, float *mixed, int threads)
-{
-    const size_t own = 2 * largest(positions, B) + 64;
-    float *scores = malloc(sizeof *scores * threads * own);
-#pragma omp parallel num_threads(threads)
-    {
-        int t = omp_get_thread_num();
-        attend_share(m, c, number, B, slots, positions, qkv, scores + t * own, mixed, t,
-                     omp_get_num_threads());
-    }
-    free(scores);
-}
-
 /* Logits [B, rows of head] of one more token of each of B texts.
  * ids, slots and positions are [B]; the cache gets the new keys and values. */
 void decode(const model *m, const cache *c, int B, const int64_t *ids, const int64_t *slots,
             const int64_t *positions, float *logits, int threads)
 {
-    const int D = m->d_model, F = m->d_ff, G = m->n_kv_heads, HK = m->n_heads * m->head_dim;
-    const int QKV = HK + 2 * G * m->head_dim;
+    const int D = m->d_model, F = m->d_ff, G = m->n_kv_heads, K = m->head_dim;
+    const int HK = m->n_heads * K, QKV = HK + 2 * G * K;
     const size_t own = (size_t)B * D + 2 * largest(positions, B) + 64;  /* each thread's */
     float *work = malloc(sizeof *work * ((size_t)B * (D + QKV + HK + 3 * F) + threads * own));
     float *x = work, *qkv = x + (size_t)B * D, *mixed = qkv + (size_t)B * QKV;
@@ -447,7 +434,12 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
             NORMED(l->attention_norm);
             multiply(&l->qkv, BOUNDS(QKV, 16), normed, B, qkv, 0);
 #pragma omp barrier
-            attend_share(m, c, i, B, slots, positions, qkv, scores, mixed, t, n);
+            for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
+                const int b = job / G, g = job % G, each = HK / G;
+                float *of_text = qkv + (size_t)b * QKV, *k = of_text + HK + (size_t)g * K;
+                attend(m, l, c, i, g, slots[b], positions[b], of_text + g * each, k, k + G * K,
+                       scores, mixed + (size_t)b * HK + g * each);
+            }
 #pragma omp barrier
             multiply(&l->out, BOUNDS(D, 16), mixed, B, x, 1);
 #pragma omp barrier
@@ -456,9 +448,9 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
             multiply(&l->gate_up, first, last, normed, B, wide, 0);
             multiply(&l->gate_up, F + first, F + last, normed, B, wide, 0);
             for (int b = 0; b < B; b++) {
-                float *gate = wide + (size_t)b * 2 * F;
-                activate(m->relu2, gate, gate + F, first, last);
-                memcpy(hidden + (size_t)b * F + first, gate + first, sizeof(float) * (last - first));
+                const float *gate = wide + (size_t)b * 2 * F, *up = gate + F;
+                for (int i = first; i < last; i += 16)
+                    store(hidden + (size_t)b * F + i, activated(m->relu2, load(gate + i)) * load(up + i));
             }
 #pragma omp barrier
             multiply(&l->down, BOUNDS(D, 16), hidden, B, x, 1);
@@ -469,4 +461,68 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
                  B, logits, 0);
     }
     free(work);
+}
+
+/* ------------------------------------------------- between the products of many texts
+ *
+ * Of more than a few texts torch computes the matrix products, in the form `kind` (FP32 or BF16),
+ * and these do what is between them. */
+
+/* One layer's attention: Q, K and V [B, (H + 2 G) K] -> mixed [B, H K]. */
+void attend_texts(const model *m, const cache *c, int number, enum kind kind, int B,
+                  const int64_t *slots, const int64_t *positions, const void *qkv, void *mixed,
+                  int threads)
+{
+    const int G = m->n_kv_heads, K = m->head_dim, HK = m->n_heads * K, each = HK / G;
+    const size_t width = kind == FP32 ? 4 : 2;
+    const size_t own = 2 * largest(positions, B) + 64 + 2 * each + 2 * K;
+    float *work = malloc(sizeof *work * threads * own);
+#pragma omp parallel num_threads(threads)
+    {
+        const int t = omp_get_thread_num(), n = omp_get_num_threads();
+        float *q = work + t * own, *k = q + each, *v = k + K, *out = v + K, *scores = out + each;
+        for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
+            const int b = job / G, g = job % G;
+            const char *of_text = (const char *)qkv + (size_t)b * (HK + 2 * G * K) * width;
+            widen(kind, of_text + (size_t)g * each * width, each, q);
+            widen(kind, of_text + (size_t)(HK + g * K) * width, K, k);
+            widen(kind, of_text + (size_t)(HK + G * K + g * K) * width, K, v);
+            attend(m, m->layers + number, c, number, g, slots[b], positions[b], q, k, v, scores, out);
+            convert(kind, out, each, (char *)mixed + ((size_t)b * HK + g * each) * width);
+        }
+    }
+    free(work);
+}
+
+/* The residual stream x [B, D] gets a sub-layer's output, and is normed for the next one: norm
+ * 2 i is that before the attention of layer i, 2 i + 1 that before its feed-forward network, and
+ * the last is the model's. */
+void norm_texts(const model *m, int number, enum kind kind, int B, float *x, const void *change,
+                void *normed)
+{
+    const layer *l = m->layers + number / 2;
+    const float *weight = number == 2 * m->n_layers ? m->norm
+                        : number % 2 ? l->mlp_norm : l->attention_norm;
+    const int D = m->d_model;
+    float y[D];
+    for (int b = 0; b < B; b++, x += D) {
+        for (int i = 0; i < D; i += 16)
+            store(x + i, load(x + i) + load_as(kind, change, (size_t)b * D + i));
+        rms_norm(x, weight, D, m->norm_eps, y);
+        convert(kind, y, D, (char *)normed + (size_t)b * D * (kind == FP32 ? 4 : 2));
+    }
+}
+
+/* gate and up [B, 2 F] -> act(gate) * up [B, F]. */
+void activate_texts(const model *m, enum kind kind, int B, const void *gate_up, void *hidden,
+                    int threads)
+{
+    const int F = m->d_ff;
+#pragma omp parallel for num_threads(threads)
+    for (int b = 0; b < B; b++)
+        for (int i = 0; i < F; i += 16) {
+            const size_t at = (size_t)b * 2 * F + i;
+            store_as(kind, hidden, (size_t)b * F + i,
+                     activated(m->relu2, load_as(kind, gate_up, at)) * load_as(kind, gate_up, at + F));
+        }
 }

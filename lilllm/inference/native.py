@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class NativeStep:
     """
 
     def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
-        self._decode, self._attend = library.decode, library.attend_texts
+        self._library = library
         self._kept: list[object] = [weights]  # what C only has pointers to
         shape = weights.shape
         layers = (_Layer * shape.n_layers)(*map(self._layer, weights.layers))
@@ -127,7 +127,7 @@ class NativeStep:
         """Logits of one more token of each text, before the softcap; see `Decoder.decode`."""
         B = len(slots)
         logits = torch.empty(B, self._vocabulary)
-        self._decode(
+        self._library.decode(
             ctypes.byref(self._model),
             ctypes.byref(self._cache_of(cache)),
             B,
@@ -138,21 +138,11 @@ class NativeStep:
         )
         return logits
 
-    def attention(
+    def between(
         self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
-    ) -> Callable[[int, object, Tensor], Tensor]:
-        """Attention of one more token of each text: an `Attend` of `decoder.py`."""
-        model, pointers = ctypes.byref(self._model), ctypes.byref(self._cache_of(cache))
-        B, width = len(slots), self._model.n_heads * self._model.head_dim
-        numbers, threads = _numbers(slots, positions), torch.get_num_threads()
-
-        def attend(number: int, _: object, qkv: Tensor) -> Tensor:
-            heads, mixed = qkv.float(), torch.empty(B, width)  # heads are turned in place
-            inputs, outputs = (ctypes.c_void_p(t.data_ptr()) for t in (heads, mixed))
-            self._attend(model, pointers, number, B, *numbers, inputs, outputs, threads)
-            return mixed.to(qkv.dtype)
-
-        return attend
+    ) -> "Between":
+        """What a step of many texts does between its matrix products."""
+        return Between(self._library, self._model, slots, positions, self._cache_of(cache))
 
     def _cache_of(self, cache: SlotCache) -> _Cache:
         """Pointers into a cache, made again after it has grown."""
@@ -193,6 +183,73 @@ class NativeStep:
         return floats.data_ptr()
 
 
+class Between:
+    """What a step of B texts does between its products, which are torch's, and in their dtype.
+
+    The residual stream is kept in fp32.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        model: _Model,
+        slots: Sequence[int],
+        positions: Sequence[int],
+        cache: _Cache,
+    ) -> None:
+        self._library, self._model, self._cache = library, ctypes.byref(model), ctypes.byref(cache)
+        self._texts, self._numbers = len(slots), _numbers(slots, positions)
+        self._mixed_width, self._d_ff = model.n_heads * model.head_dim, model.d_ff
+        self._threads = torch.get_num_threads()
+
+    def attend(self, number: int, qkv: Tensor) -> Tensor:
+        """Attention of layer `number`: Q, K and V [B, (H + 2 G) K] to [B, H K]."""
+        mixed = qkv.new_empty(self._texts, self._mixed_width)
+        self._library.attend_texts(
+            self._model,
+            self._cache,
+            number,
+            KINDS[qkv.dtype],
+            self._texts,
+            *self._numbers,
+            ctypes.c_void_p(qkv.data_ptr()),
+            ctypes.c_void_p(mixed.data_ptr()),
+            self._threads,
+        )
+        return mixed
+
+    def norm(self, number: int, stream: Tensor, change: Tensor) -> Tensor:
+        """Add to the stream [B, D] in place, and norm the sum.
+
+        Args:
+            number: of the norm; two for each layer, then the model's.
+            stream: the residual stream, fp32.
+            change: what the sub-layer before gave, or the embeddings.
+        """
+        normed = torch.empty_like(change)
+        self._library.norm_texts(
+            self._model,
+            number,
+            KINDS[change.dtype],
+            self._texts,
+            *(ctypes.c_void_p(each.data_ptr()) for each in (stream, change, normed)),
+        )
+        return normed
+
+    def activate(self, gate_up: Tensor) -> Tensor:
+        """The gate's activation times up: [B, 2 F] to [B, F]."""
+        hidden = gate_up.new_empty(self._texts, self._d_ff)
+        self._library.activate_texts(
+            self._model,
+            KINDS[gate_up.dtype],
+            self._texts,
+            ctypes.c_void_p(gate_up.data_ptr()),
+            ctypes.c_void_p(hidden.data_ptr()),
+            self._threads,
+        )
+        return hidden
+
+
 def _numbers(*columns: Sequence[int]) -> "list[ctypes.Array[ctypes.c_int64]]":
     return [(ctypes.c_int64 * len(column))(*column) for column in columns]
 
@@ -220,7 +277,8 @@ def load() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None  # no home, no room or no GCC: torch does it
-    library.decode.restype = library.attend_texts.restype = None
+    for name in ("decode", "attend_texts", "norm_texts", "activate_texts"):
+        getattr(library, name).restype = None
     return library
 
 

@@ -27,8 +27,15 @@ SHAPES = {
         activation="relu2",
         logit_softcap=5.0,
     ),
+    "three heads of 32": Shape(
+        **{**SIZES, "d_model": 96, "n_heads": 3}, n_kv_heads=1, max_seq_len=128
+    ),
+    "heads of 64": Shape(**{**SIZES, "d_model": 128, "n_heads": 2}, n_kv_heads=2, max_seq_len=128),
+    "heads of 48": Shape(**{**SIZES, "d_model": 96, "n_heads": 2}, n_kv_heads=1, max_seq_len=128),
 }
 TEXTS = NATIVE_TEXTS
+MANY = TEXTS + 3
+"""Texts whose products are torch's."""
 needs_compiler = pytest.mark.skipif(native.load() is None, reason="no C compiler")
 
 
@@ -43,7 +50,7 @@ def weights(shape: Shape, dtype: torch.dtype = torch.float32, bits: int | None =
 def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
     """Logits [steps, texts, V] of some texts of unequal length."""
     draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, 211, (TEXTS, 40), generator=draw)
+    ids = torch.randint(0, 211, (MANY, 44), generator=draw)
     cache = decoder.new_cache()
     cache.reserve(len(texts), 64)
     ids = ids.to(decoder.device)
@@ -58,15 +65,41 @@ def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
 
 
 @needs_compiler
+@pytest.mark.parametrize("count", [TEXTS, MANY])
 @pytest.mark.parametrize("bits", [None, 8, 4])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_logits_are_those_of_torch(shape: Shape, bits: int | None) -> None:
-    for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.2)):
+def test_logits_are_those_of_torch(shape: Shape, bits: int | None, count: int) -> None:
+    # of many texts the logits are in bf16 too, whose last place is 0.25 for those of 32 and more
+    for dtype, tolerance in (
+        (torch.float32, 1e-4),
+        (torch.bfloat16, 0.2 if count < MANY else 0.25),
+    ):
         laid_out = weights(shape, dtype, bits)
         fast, plain = Decoder(laid_out), Decoder(laid_out, native=False)
         assert fast.native is not None and plain.native is None
-        found, wanted = (decoded(decoder, [*range(TEXTS)]) for decoder in (fast, plain))
+        found, wanted = (decoded(decoder, [*range(count)]) for decoder in (fast, plain))
         torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_many_texts_have_the_logits_that_each_has_alone(shape: Shape) -> None:
+    decoder = Decoder(weights(shape))
+    together = decoded(decoder, [*range(MANY)])
+    for text in range(MANY):
+        alone = decoded(decoder, [text])[:, 0]
+        torch.testing.assert_close(together[:, text], alone, rtol=0, atol=1e-4)
+
+
+@needs_compiler
+def test_many_texts_have_the_same_logits_with_one_thread_and_two() -> None:
+    decoder = Decoder(weights(SHAPES["three heads of 32"]))
+    one = decoded(decoder, [*range(MANY)])
+    torch.set_num_threads(2)
+    try:
+        torch.testing.assert_close(decoded(decoder, [*range(MANY)]), one, rtol=0, atol=1e-5)
+    finally:
+        torch.set_num_threads(1)
 
 
 @needs_compiler
