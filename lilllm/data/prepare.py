@@ -112,7 +112,7 @@ def prepare(
     key = inputs_key([FORMAT, inputs])
     done = None if fresh else _complete(folder, key)
     if done is not None:
-        clear_finished_work(folder)
+        clear_finished_work(folder, key)
         return _result(folder, done, time.perf_counter() - begin, None)
     with work_folder(folder, key, KEY, fresh) as work:
         tasks = plan_tasks(options.sources, options.val_sources, options.val_fraction, task_bytes)

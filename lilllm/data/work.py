@@ -44,11 +44,7 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
         for leftover in folder.parent.glob(f"{PARTIAL}*"):
             if leftover.name.rpartition("-")[0] in ours:
                 remove(leftover)
-        try:
-            earlier = read_json(work / "key.json") if work.is_dir() else None
-        except LilllmError:  # an unreadable key is another key
-            earlier = None
-        if fresh or earlier != {"key": key}:
+        if fresh or _key_of(work) != key:
             remove(work)
             make_folder(work)
             write_json(work / "key.json", {"key": key})
@@ -58,16 +54,30 @@ def work_folder(folder: Path, key: str, key_name: str, fresh: bool = False) -> I
         remove(work)
 
 
-def clear_finished_work(folder: Path) -> None:
+def clear_finished_work(folder: Path, key: str) -> None:
     """Remove the work of a process that was killed after its shards were complete.
 
-    Another process at work on the folder keeps what it has.
+    Work on other inputs stays, and so does what another process is at.
+
+    Args:
+        folder: of the shards, which are complete.
+        key: names their inputs.
     """
     work = _work_beside(folder)
     if not (work.exists() or lock_of(folder).exists()):
         return
     with contextlib.suppress(RunError), lock_folder(folder):
-        remove(work)
+        if _key_of(work) in (None, key):  # none: half removed
+            remove(work)
+
+
+def _key_of(work: Path) -> str | None:
+    """The key of the inputs of work in progress, as far as it can be read."""
+    try:
+        found = read_json(work / "key.json")
+    except LilllmError:
+        return None
+    return found.get("key") if isinstance(found, dict) else None
 
 
 def _work_beside(folder: Path) -> Path:

@@ -3,8 +3,9 @@
  * At one token per text a step is bound by reading the weights, once each. So weights are read in
  * the form they are kept in (fp32, bf16, or 8 or 4 bits with steps for every 32), everything else is
  * fp32, and one parallel region spans all layers. The dot products of a text do not depend on
- * which other texts take part, nor on the number of threads: its logits are the same bits.
- * Of more texts torch does the products, and the functions at the end what is between them.
+ * which other texts take part, nor on the number of threads: its logits are the same bits. That is
+ * `decode`. Of more texts torch does the products, which round by their number of rows, and the
+ * functions at the end do what is between them.
  *
  * Plain C with the vector extensions of GCC and Clang; `native.py` compiles and calls it, and
  * ../decoder.py does the same with torch. Shapes as there: B texts, D width, H query heads, G
@@ -106,14 +107,14 @@ ALWAYS void store_as(enum kind kind, void *p, size_t at, vec value)
 }
 
 /* `count` numbers, a multiple of 16, into the form `kind`. */
-static void convert(enum kind kind, const float *from, int count, void *to)
+static void write_as(enum kind kind, const float *from, int count, void *to)
 {
     for (int i = 0; i < count; i += 16)
         store_as(kind, to, i, load(from + i));
 }
 
 /* `count` numbers, a multiple of 16, out of the form `kind`. */
-static void widen(enum kind kind, const void *from, int count, float *to)
+static void read_as(enum kind kind, const void *from, int count, float *to)
 {
     for (int i = 0; i < count; i += 16)
         store(to + i, load_as(kind, from, i));
@@ -360,8 +361,8 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
     if (l->k_norm)
         rms_norm(k, l->k_norm, K, m->norm_eps, k);
     rotate(k, cos, sin, K);
-    convert(c->kind, k, K, keys + (size_t)position * K * width);
-    convert(c->kind, v, K, values + (size_t)position * K * width);
+    write_as(c->kind, k, K, keys + (size_t)position * K * width);
+    write_as(c->kind, v, K, values + (size_t)position * K * width);
     for (int h = 0; h < each; h++) {
         if (l->q_norm)
             rms_norm(q + h * K, l->q_norm, K, m->norm_eps, q + h * K);
@@ -371,7 +372,7 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
         const int heads = h + 1 < each ? 2 : 1, S = position + 1;
         float *from = q + h * K, *to = out + (size_t)h * K;
 #define WITH(KIND, HEADS, WIDTH, TOGETHER)                                                    \
-    if (c->kind == KIND && heads == HEADS && (WIDTH == K || TOGETHER == 16)) {                \
+    if (c->kind == KIND && heads == HEADS && WIDTH == K) {                \
         attend_heads(KIND, HEADS, WIDTH, TOGETHER, from, keys, values, S, scores, to);        \
         continue;                                                                             \
     }
@@ -435,10 +436,10 @@ void decode(const model *m, const cache *c, int B, const int64_t *ids, const int
             multiply(&l->qkv, BOUNDS(QKV, 16), normed, B, qkv, 0);
 #pragma omp barrier
             for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
-                const int b = job / G, g = job % G, each = HK / G;
+                const int b = job / G, g = job % G, group_width = HK / G;
                 float *of_text = qkv + (size_t)b * QKV, *k = of_text + HK + (size_t)g * K;
-                attend(m, l, c, i, g, slots[b], positions[b], of_text + g * each, k, k + G * K,
-                       scores, mixed + (size_t)b * HK + g * each);
+                attend(m, l, c, i, g, slots[b], positions[b], of_text + g * group_width, k, k + G * K,
+                       scores, mixed + (size_t)b * HK + g * group_width);
             }
 #pragma omp barrier
             multiply(&l->out, BOUNDS(D, 16), mixed, B, x, 1);
@@ -473,43 +474,39 @@ void attend_texts(const model *m, const cache *c, int number, enum kind kind, in
                   const int64_t *slots, const int64_t *positions, const void *qkv, void *mixed,
                   int threads)
 {
-    const int G = m->n_kv_heads, K = m->head_dim, HK = m->n_heads * K, each = HK / G;
+    const int G = m->n_kv_heads, K = m->head_dim, HK = m->n_heads * K, group_width = HK / G;
     const size_t width = kind == FP32 ? 4 : 2;
-    const size_t own = 2 * largest(positions, B) + 64 + 2 * each + 2 * K;
+    const size_t own = 2 * largest(positions, B) + 64 + 2 * group_width + 2 * K;
     float *work = malloc(sizeof *work * threads * own);
 #pragma omp parallel num_threads(threads)
     {
         const int t = omp_get_thread_num(), n = omp_get_num_threads();
-        float *q = work + t * own, *k = q + each, *v = k + K, *out = v + K, *scores = out + each;
+        float *q = work + t * own, *k = q + group_width, *v = k + K, *out = v + K, *scores = out + group_width;
         for (int job = B * G * t / n; job < B * G * (t + 1) / n; job++) {
             const int b = job / G, g = job % G;
             const char *of_text = (const char *)qkv + (size_t)b * (HK + 2 * G * K) * width;
-            widen(kind, of_text + (size_t)g * each * width, each, q);
-            widen(kind, of_text + (size_t)(HK + g * K) * width, K, k);
-            widen(kind, of_text + (size_t)(HK + G * K + g * K) * width, K, v);
+            read_as(kind, of_text + (size_t)g * group_width * width, group_width, q);
+            read_as(kind, of_text + (size_t)(HK + g * K) * width, K, k);
+            read_as(kind, of_text + (size_t)(HK + G * K + g * K) * width, K, v);
             attend(m, m->layers + number, c, number, g, slots[b], positions[b], q, k, v, scores, out);
-            convert(kind, out, each, (char *)mixed + ((size_t)b * HK + g * each) * width);
+            write_as(kind, out, group_width, (char *)mixed + ((size_t)b * HK + g * group_width) * width);
         }
     }
     free(work);
 }
 
-/* The residual stream x [B, D] gets a sub-layer's output, and is normed for the next one: norm
- * 2 i is that before the attention of layer i, 2 i + 1 that before its feed-forward network, and
- * the last is the model's. */
-void norm_texts(const model *m, int number, enum kind kind, int B, float *x, const void *change,
-                void *normed)
+/* The residual stream x [B, D] gets a sub-layer's output, and is normed by `weight` [D]. So small
+ * that a second thread would not be worth waking. */
+void norm_texts(const model *m, const float *weight, enum kind kind, int B, float *x,
+                const void *sublayer_out, void *normed)
 {
-    const layer *l = m->layers + number / 2;
-    const float *weight = number == 2 * m->n_layers ? m->norm
-                        : number % 2 ? l->mlp_norm : l->attention_norm;
     const int D = m->d_model;
     float y[D];
     for (int b = 0; b < B; b++, x += D) {
         for (int i = 0; i < D; i += 16)
-            store(x + i, load(x + i) + load_as(kind, change, (size_t)b * D + i));
+            store(x + i, load(x + i) + load_as(kind, sublayer_out, (size_t)b * D + i));
         rms_norm(x, weight, D, m->norm_eps, y);
-        convert(kind, y, D, (char *)normed + (size_t)b * D * (kind == FP32 ? 4 : 2));
+        write_as(kind, y, D, (char *)normed + (size_t)b * D * (kind == FP32 ? 4 : 2));
     }
 }
 

@@ -1,7 +1,7 @@
 """Decoding with laid-out weights: pieces of prompts, then all texts one token a step.
 
-The same arithmetic as `model/transformer.py`. On a CPU few texts are stepped by `native.py`; of
-more texts torch does the matrix products, and it what is between them.
+The same arithmetic as `model/transformer.py`, up to rounding. On a CPU few texts are stepped by
+`native.py`; of more texts torch does the matrix products, and it what is between them.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
 from lilllm.inference.graphs import SIZES, GraphedStep
-from lilllm.inference.native import Between, NativeStep, load
+from lilllm.inference.native import BatchStep, NativeStep, load
 from lilllm.inference.weights import Layer, Weights
 from lilllm.model.transformer import ACTIVATIONS
 
@@ -92,7 +92,7 @@ class Decoder:
         if native is not None and len(slots) <= NATIVE_TEXTS:
             logits = native.step(ids, slots, positions, cache)
         elif native is not None:
-            logits = self._many_step(native.between(slots, positions, cache), ids)
+            logits = self._batch_step(native, native.batch(slots, positions, cache), ids)
         elif self.graphs is not None and len(slots) <= SIZES[-1]:
             logits = self.graphs(ids, slots, positions, cache)
         else:
@@ -101,19 +101,19 @@ class Decoder:
         cap = self.shape.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def _many_step(self, between: Between, ids: Tensor) -> Tensor:
+    def _batch_step(self, native: NativeStep, step: BatchStep, ids: Tensor) -> Tensor:
         """Logits of more texts: the products are torch's, what is between them is compiled."""
         weights = self.weights
         weights.pack(len(ids))
-        stream = torch.zeros(len(ids), self.shape.d_model)
-        change = weights.embedding[ids]
+        out = weights.embedding[ids]
+        residual = torch.zeros(out.shape, dtype=torch.float32, device=self.device)
         for number, layer in enumerate(weights.layers):
-            qkv = layer.qkv(between.norm(2 * number, stream, change))
-            change = layer.out(between.attend(number, qkv))
-            gate_up = layer.gate_up(between.norm(2 * number + 1, stream, change))
-            change = layer.down(between.activate(gate_up))
-        normed = between.norm(2 * len(weights.layers), stream, change)
-        return weights.head(normed).float()
+            attention_norm, mlp_norm = native.norms[number]
+            qkv = layer.qkv(step.norm(attention_norm, residual, out))
+            out = layer.out(step.attend(number, qkv))
+            gate_up = layer.gate_up(step.norm(mlp_norm, residual, out))
+            out = layer.down(step.activate(gate_up))
+        return weights.head(step.norm(native.last_norm, residual, out)).float()
 
     def _torch_step(
         self, ids: Tensor, rows: Tensor, at: Tensor, reach: int, cache: SlotCache

@@ -1,6 +1,6 @@
 """The compiled decoding step: builds `decode.c` once, hands it weights, and calls it.
 
-The C compiler of the machine makes a library for its processor, about two seconds of work, kept in
+The C compiler of the machine makes a library for its processor, a few seconds of work, kept in
 the user's cache folder. Without a compiler, or with `LILLLM_NATIVE=0`, decoding stays with torch:
 slower, and the same up to rounding.
 """
@@ -82,6 +82,10 @@ class NativeStep:
     Args:
         library: from `load`.
         weights: of a model that `fits`; must not change while this lives.
+
+    Attributes:
+        norms: of each layer, where the weights of its two norms are, for `BatchStep.norm`.
+        last_norm: the same of the model's own norm.
     """
 
     def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
@@ -106,6 +110,8 @@ class NativeStep:
             self._floats(weights.cos),
             self._floats(weights.sin),
         )
+        self.norms = [(made.attention_norm, made.mlp_norm) for made in layers]
+        self.last_norm = self._model.norm
         self._cache: _Cache | None = None
         self._first: Tensor | None = None  # of that cache; it grows in all layers at once
 
@@ -126,7 +132,7 @@ class NativeStep:
     ) -> Tensor:
         """Logits of one more token of each text, before the softcap; see `Decoder.decode`."""
         B = len(slots)
-        logits = torch.empty(B, self._vocabulary)
+        logits = torch.empty(B, self._vocabulary, dtype=torch.float32, device="cpu")
         self._library.decode(
             ctypes.byref(self._model),
             ctypes.byref(self._cache_of(cache)),
@@ -138,11 +144,11 @@ class NativeStep:
         )
         return logits
 
-    def between(
+    def batch(
         self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
-    ) -> "Between":
+    ) -> "BatchStep":
         """What a step of many texts does between its matrix products."""
-        return Between(self._library, self._model, slots, positions, self._cache_of(cache))
+        return BatchStep(self._library, self._model, slots, positions, self._cache_of(cache))
 
     def _cache_of(self, cache: SlotCache) -> _Cache:
         """Pointers into a cache, made again after it has grown."""
@@ -183,10 +189,10 @@ class NativeStep:
         return floats.data_ptr()
 
 
-class Between:
+class BatchStep:
     """What a step of B texts does between its products, which are torch's, and in their dtype.
 
-    The residual stream is kept in fp32.
+    The residual stream is kept in fp32. Tensors are contiguous, as products and indexing make them.
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class Between:
 
     def attend(self, number: int, qkv: Tensor) -> Tensor:
         """Attention of layer `number`: Q, K and V [B, (H + 2 G) K] to [B, H K]."""
+        assert qkv.is_contiguous()
         mixed = qkv.new_empty(self._texts, self._mixed_width)
         self._library.attend_texts(
             self._model,
@@ -218,26 +225,28 @@ class Between:
         )
         return mixed
 
-    def norm(self, number: int, stream: Tensor, change: Tensor) -> Tensor:
-        """Add to the stream [B, D] in place, and norm the sum.
+    def norm(self, weight: int, residual: Tensor, sublayer_out: Tensor) -> Tensor:
+        """Add to the residual stream [B, D] in place, and norm the sum.
 
         Args:
-            number: of the norm; two for each layer, then the model's.
-            stream: the residual stream, fp32.
-            change: what the sub-layer before gave, or the embeddings.
+            weight: where the norm's weight is: one of `NativeStep.norms`.
+            residual: the stream, fp32.
+            sublayer_out: what the sub-layer before gave, or the embeddings, [B, D].
         """
-        normed = torch.empty_like(change)
+        assert residual.dtype == torch.float32 and sublayer_out.is_contiguous()
+        normed = torch.empty_like(sublayer_out)
         self._library.norm_texts(
             self._model,
-            number,
-            KINDS[change.dtype],
+            ctypes.c_void_p(weight),
+            KINDS[sublayer_out.dtype],
             self._texts,
-            *(ctypes.c_void_p(each.data_ptr()) for each in (stream, change, normed)),
+            *(ctypes.c_void_p(each.data_ptr()) for each in (residual, sublayer_out, normed)),
         )
         return normed
 
     def activate(self, gate_up: Tensor) -> Tensor:
         """The gate's activation times up: [B, 2 F] to [B, F]."""
+        assert gate_up.is_contiguous()
         hidden = gate_up.new_empty(self._texts, self._d_ff)
         self._library.activate_texts(
             self._model,

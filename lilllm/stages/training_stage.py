@@ -52,8 +52,9 @@ FREE_KEYS = frozenset(
 other values."""
 
 COMPILE_PAYS_AFTER = 1e13
-"""FLOPs of a CPU run, some two minutes of a small model, from which compiling is won back: it
-takes 15 to 40 seconds and a third of a step's time."""
+"""FLOPs of a CPU run, some two minutes of a model of a few million parameters, from which compiling
+is won back there: 15 to 40 seconds for steps a third shorter. A larger model, whose steps are
+products mostly, wins it back at some 3e13 and loses up to 20 seconds before."""
 
 
 def open_stage(

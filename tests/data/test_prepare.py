@@ -253,6 +253,7 @@ def test_a_failed_preparation_keeps_the_old_shards_and_its_finished_tasks(tmp_pa
     with pytest.raises(DataError, match=r"b\.jsonl:101"):
         make(tmp_path / "data", source, bad, task_bytes=1000)
     assert hashes(tmp_path / "data") == old
+    make(tmp_path / "data", source)
     assert len(list((tmp_path / "data.preparing").glob("part-*.json"))) > 10
 
 
@@ -310,9 +311,17 @@ def test_shards_put_aside_by_a_killed_preparation_come_back(tmp_path: Path) -> N
 def test_what_a_preparation_killed_while_cleaning_up_left_behind_goes(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "a.jsonl", sentences(50))
     make(tmp_path / "data", source)
-    (tmp_path / "data.preparing").mkdir()
-    (tmp_path / ".lock-data").touch()
-    make(tmp_path / "data", source)
+    work = tmp_path / "data.preparing"
+    for key in (
+        json.loads((tmp_path / "data" / "inputs.json").read_text()),
+        None,
+    ):  # None: half removed
+        work.mkdir()
+        (work / "part-00000.docs").touch()
+        if key is not None:
+            (work / "key.json").write_text(json.dumps(key))
+        (tmp_path / ".lock-data").touch()
+        make(tmp_path / "data", source)
     assert {p.name for p in tmp_path.iterdir()} == {"a.jsonl", "data"}
 
 

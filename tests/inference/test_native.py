@@ -30,7 +30,9 @@ SHAPES = {
     "three heads of 32": Shape(
         **{**SIZES, "d_model": 96, "n_heads": 3}, n_kv_heads=1, max_seq_len=128
     ),
-    "heads of 64": Shape(**{**SIZES, "d_model": 128, "n_heads": 2}, n_kv_heads=2, max_seq_len=128),
+    "three heads of 64": Shape(
+        **{**SIZES, "d_model": 192, "n_heads": 3}, n_kv_heads=1, max_seq_len=128
+    ),
     "heads of 48": Shape(**{**SIZES, "d_model": 96, "n_heads": 2}, n_kv_heads=1, max_seq_len=128),
 }
 TEXTS = NATIVE_TEXTS
@@ -69,16 +71,23 @@ def decoded(decoder: Decoder, texts: list[int]) -> Tensor:
 @pytest.mark.parametrize("bits", [None, 8, 4])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_logits_are_those_of_torch(shape: Shape, bits: int | None, count: int) -> None:
-    # of many texts the logits are in bf16 too, whose last place is 0.25 for those of 32 and more
-    for dtype, tolerance in (
-        (torch.float32, 1e-4),
-        (torch.bfloat16, 0.2 if count < MANY else 0.25),
-    ):
-        laid_out = weights(shape, dtype, bits)
-        fast, plain = Decoder(laid_out), Decoder(laid_out, native=False)
-        assert fast.native is not None and plain.native is None
-        found, wanted = (decoded(decoder, [*range(count)]) for decoder in (fast, plain))
-        torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+    exact = decoded(Decoder(weights(shape, torch.float32, bits), native=False), [*range(count)])
+    found = decoded(Decoder(weights(shape, torch.float32, bits)), [*range(count)])
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [TEXTS, MANY])
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_bf16_rounds_no_more_than_torch_does(shape: Shape, bits: int | None, count: int) -> None:
+    laid_out = weights(shape, torch.bfloat16, bits)
+    exact = decoded(Decoder(weights(shape, bits=bits), native=False), [*range(count)])
+    fast, plain = Decoder(laid_out), Decoder(laid_out, native=False)
+    assert fast.native is not None and plain.native is None
+    errors = [(decoded(each, [*range(count)]) - exact).abs() for each in (fast, plain)]
+    assert errors[0].mean() <= 1.1 * errors[1].mean()
+    assert errors[0].max() <= 1.5 * errors[1].max()
 
 
 @needs_compiler
