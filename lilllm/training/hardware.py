@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import sys
 import time
 import warnings
@@ -73,7 +74,7 @@ def resolve_machine(config: Config) -> Machine:
         for name, dtype in DTYPES.items()
         if name != "fp16" or config.precision == "fp16" or device == "cuda"  # slow on many CPUs
     }
-    precision = config.precision if config.precision != "auto" else choose_precision(device, peaks)
+    precision = config.precision if config.precision != "auto" else _auto_precision(device, peaks)
     peak, source = peaks[precision], "measured"
     if device == "cuda" and precision != "fp32":
         name = torch.cuda.get_device_name()
@@ -94,6 +95,23 @@ def choose_precision(device: str, peaks: dict[str, float]) -> str:
     if device != "mps" and peaks["bf16"] > 1.5 * peaks["fp32"]:
         return "bf16"
     return "fp16" if device == "cuda" and peaks["fp16"] > 1.5 * peaks["fp32"] else "fp32"
+
+
+def _auto_precision(device: str, peaks: dict[str, float]) -> str:
+    """What the processor has units for; else by the clock, which a busy machine can mislead."""
+    units = _has_bf16_units() if device == "cpu" else None
+    if units is not None:
+        return "bf16" if units else "fp32"
+    return choose_precision(device, peaks)
+
+
+def _has_bf16_units() -> bool | None:
+    """Whether this processor multiplies bf16 by itself; None where only the clock can tell."""
+    names = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
+    checks = [getattr(torch.cpu, name, None) for name in names]
+    if platform.machine().lower() not in {"x86_64", "amd64"} or None in checks:
+        return None
+    return any(check() for check in checks if check is not None)
 
 
 def resolve_device(device: str) -> str:

@@ -13,6 +13,7 @@ from lilllm.config.schema import Config
 from lilllm.data.batches import PackedWindows, StreamWindows, documents_in
 from lilllm.errors import ConfigError, DataError, RunError
 from lilllm.files import sha256_file
+from lilllm.training import hardware
 from lilllm.training.hardware import Machine, choose_precision
 from lilllm.training.loop import train
 from lilllm.training.metrics import read_metrics
@@ -122,6 +123,15 @@ def test_precision_follows_what_the_hardware_is_fast_at(
     device: str, peaks: dict[str, float], chosen: str
 ) -> None:
     assert choose_precision(device, peaks) == chosen
+
+
+@pytest.mark.parametrize(("units", "chosen"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
+def test_a_busy_machine_does_not_change_the_precision(
+    units: bool | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "_measure_peak", lambda device, dtype: 1e9)  # all alike
+    monkeypatch.setattr(hardware, "_has_bf16_units", lambda: units)
+    assert hardware.resolve_machine(Config(device="cpu")).precision == chosen
 
 
 def test_a_loss_that_is_not_finite_names_the_documents_of_its_batch(tmp_path: Path) -> None:
