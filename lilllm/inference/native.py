@@ -25,7 +25,7 @@ from lilllm.inference.weights import Layer, Projection, Weights
 from lilllm.model.quantized import GROUP, Quantized
 
 SOURCE = Path(__file__).with_name("decode.c")
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 KINDS = {torch.float32: 0, torch.bfloat16: 1, 8: 2, 4: 3}
 """Forms of weights by their torch type or their bits, as `enum kind` of decode.c numbers them."""
 WIDTH = 16
