@@ -106,6 +106,9 @@ ALWAYS void store_as(enum kind kind, void *p, size_t at, vec value)
     memcpy((uint16_t *)p + at, &h, sizeof h);
 }
 
+/* Bytes of a number that is kept as FP32 or BF16. */
+ALWAYS size_t size_of(enum kind kind) { return kind == FP32 ? 4 : 2; }
+
 /* `count` numbers, a multiple of 16, into the form `kind`. */
 static void write_as(enum kind kind, const float *from, int count, void *to)
 {
@@ -292,8 +295,8 @@ ALWAYS void attend_heads(enum kind kind, int heads, int K, int together, const f
         vec rows[2][16];
         for (int r = 0; r < 16; r++) {
             size_t row = s + r < S ? s + r : S - 1;
-            __builtin_prefetch((const char *)values + row * K * (kind == FP32 ? 4 : 2));
-            __builtin_prefetch((const char *)keys + (row + 32) * K * (kind == FP32 ? 4 : 2));
+            __builtin_prefetch((const char *)values + row * K * size_of(kind));
+            __builtin_prefetch((const char *)keys + (row + 32) * K * size_of(kind));
             vec acc[2] = {};
 #pragma GCC unroll 4
             for (int i = 0; i < K; i += 16) {
@@ -354,7 +357,7 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
     int K = m->head_dim, each = m->n_heads / m->n_kv_heads;
     const float *cos = m->cos + (size_t)position * K, *sin = m->sin + (size_t)position * K;
     size_t head = ((size_t)slot * m->n_kv_heads + g) * c->positions * K;
-    size_t width = c->kind == FP32 ? 4 : 2;
+    size_t width = size_of(c->kind);
     char *keys = (char *)c->keys[number] + head * width;
     char *values = (char *)c->values[number] + head * width;
 
@@ -372,7 +375,7 @@ static void attend(const model *m, const layer *l, const cache *c, int number, i
         const int heads = h + 1 < each ? 2 : 1, S = position + 1;
         float *from = q + h * K, *to = out + (size_t)h * K;
 #define WITH(KIND, HEADS, WIDTH, TOGETHER)                                                    \
-    if (c->kind == KIND && heads == HEADS && WIDTH == K) {                \
+    if (c->kind == KIND && heads == HEADS && WIDTH == K) {                                    \
         attend_heads(KIND, HEADS, WIDTH, TOGETHER, from, keys, values, S, scores, to);        \
         continue;                                                                             \
     }
@@ -475,7 +478,7 @@ void attend_texts(const model *m, const cache *c, int number, enum kind kind, in
                   int threads)
 {
     const int G = m->n_kv_heads, K = m->head_dim, HK = m->n_heads * K, group_width = HK / G;
-    const size_t width = kind == FP32 ? 4 : 2;
+    const size_t width = size_of(kind);
     const size_t own = 2 * largest(positions, B) + 64 + 2 * group_width + 2 * K;
     float *work = malloc(sizeof *work * threads * own);
 #pragma omp parallel num_threads(threads)
@@ -506,7 +509,7 @@ void norm_texts(const model *m, const float *weight, enum kind kind, int B, floa
         for (int i = 0; i < D; i += 16)
             store(x + i, load(x + i) + load_as(kind, sublayer_out, (size_t)b * D + i));
         rms_norm(x, weight, D, m->norm_eps, y);
-        write_as(kind, y, D, (char *)normed + (size_t)b * D * (kind == FP32 ? 4 : 2));
+        write_as(kind, y, D, (char *)normed + (size_t)b * D * size_of(kind));
     }
 }
 

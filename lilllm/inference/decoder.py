@@ -92,7 +92,7 @@ class Decoder:
         if native is not None and len(slots) <= NATIVE_TEXTS:
             logits = native.step(ids, slots, positions, cache)
         elif native is not None:
-            logits = self._batch_step(native, native.batch(slots, positions, cache), ids)
+            logits = self._batch_step(native.batch(slots, positions, cache), ids)
         elif self.graphs is not None and len(slots) <= SIZES[-1]:
             logits = self.graphs(ids, slots, positions, cache)
         else:
@@ -101,19 +101,19 @@ class Decoder:
         cap = self.shape.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def _batch_step(self, native: NativeStep, step: BatchStep, ids: Tensor) -> Tensor:
+    def _batch_step(self, step: BatchStep, ids: Tensor) -> Tensor:
         """Logits of more texts: the products are torch's, what is between them is compiled."""
         weights = self.weights
         weights.pack(len(ids))
         out = weights.embedding[ids]
         residual = torch.zeros(out.shape, dtype=torch.float32, device=self.device)
         for number, layer in enumerate(weights.layers):
-            attention_norm, mlp_norm = native.norms[number]
+            attention_norm, mlp_norm = step.norms[number]
             qkv = layer.qkv(step.norm(attention_norm, residual, out))
             out = layer.out(step.attend(number, qkv))
             gate_up = layer.gate_up(step.norm(mlp_norm, residual, out))
             out = layer.down(step.activate(gate_up))
-        return weights.head(step.norm(native.last_norm, residual, out)).float()
+        return weights.head(step.norm(step.last_norm, residual, out)).float()
 
     def _torch_step(
         self, ids: Tensor, rows: Tensor, at: Tensor, reach: int, cache: SlotCache

@@ -82,10 +82,6 @@ class NativeStep:
     Args:
         library: from `load`.
         weights: of a model that `fits`; must not change while this lives.
-
-    Attributes:
-        norms: of each layer, where the weights of its two norms are, for `BatchStep.norm`.
-        last_norm: the same of the model's own norm.
     """
 
     def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
@@ -110,8 +106,7 @@ class NativeStep:
             self._floats(weights.cos),
             self._floats(weights.sin),
         )
-        self.norms = [(made.attention_norm, made.mlp_norm) for made in layers]
-        self.last_norm = self._model.norm
+        self._norms = [(made.attention_norm, made.mlp_norm) for made in layers]
         self._cache: _Cache | None = None
         self._first: Tensor | None = None  # of that cache; it grows in all layers at once
 
@@ -148,7 +143,8 @@ class NativeStep:
         self, slots: Sequence[int], positions: Sequence[int], cache: SlotCache
     ) -> "BatchStep":
         """What a step of many texts does between its matrix products."""
-        return BatchStep(self._library, self._model, slots, positions, self._cache_of(cache))
+        numbers = _numbers(slots, positions)
+        return BatchStep(self._library, self._model, self._norms, numbers, self._cache_of(cache))
 
     def _cache_of(self, cache: SlotCache) -> _Cache:
         """Pointers into a cache, made again after it has grown."""
@@ -193,24 +189,28 @@ class BatchStep:
     """What a step of B texts does between its products, which are torch's, and in their dtype.
 
     The residual stream is kept in fp32. Tensors are contiguous, as products and indexing make them.
+
+    Attributes:
+        norms: of each layer, where the weights of its two norms are.
+        last_norm: the same of the model's own norm.
     """
 
     def __init__(
         self,
         library: ctypes.CDLL,
         model: _Model,
-        slots: Sequence[int],
-        positions: Sequence[int],
+        norms: list[tuple[int, int]],
+        numbers: "list[ctypes.Array[ctypes.c_int64]]",
         cache: _Cache,
     ) -> None:
+        self.norms, self.last_norm = norms, model.norm
         self._library, self._model, self._cache = library, ctypes.byref(model), ctypes.byref(cache)
-        self._texts, self._numbers = len(slots), _numbers(slots, positions)
+        self._texts, self._numbers = len(numbers[0]), numbers  # slots and positions
         self._mixed_width, self._d_ff = model.n_heads * model.head_dim, model.d_ff
         self._threads = torch.get_num_threads()
 
     def attend(self, number: int, qkv: Tensor) -> Tensor:
         """Attention of layer `number`: Q, K and V [B, (H + 2 G) K] to [B, H K]."""
-        assert qkv.is_contiguous()
         mixed = qkv.new_empty(self._texts, self._mixed_width)
         self._library.attend_texts(
             self._model,
@@ -219,8 +219,7 @@ class BatchStep:
             KINDS[qkv.dtype],
             self._texts,
             *self._numbers,
-            ctypes.c_void_p(qkv.data_ptr()),
-            ctypes.c_void_p(mixed.data_ptr()),
+            *_addresses(qkv, mixed),
             self._threads,
         )
         return mixed
@@ -229,34 +228,28 @@ class BatchStep:
         """Add to the residual stream [B, D] in place, and norm the sum.
 
         Args:
-            weight: where the norm's weight is: one of `NativeStep.norms`.
+            weight: where the norm's weight is: one of `norms`, or `last_norm`.
             residual: the stream, fp32.
             sublayer_out: what the sub-layer before gave, or the embeddings, [B, D].
         """
-        assert residual.dtype == torch.float32 and sublayer_out.is_contiguous()
+        assert residual.dtype == torch.float32
         normed = torch.empty_like(sublayer_out)
-        self._library.norm_texts(
-            self._model,
-            ctypes.c_void_p(weight),
-            KINDS[sublayer_out.dtype],
-            self._texts,
-            *(ctypes.c_void_p(each.data_ptr()) for each in (residual, sublayer_out, normed)),
-        )
+        kind, addresses = KINDS[normed.dtype], _addresses(residual, sublayer_out, normed)
+        address = ctypes.c_void_p(weight)
+        self._library.norm_texts(self._model, address, kind, self._texts, *addresses)
         return normed
 
     def activate(self, gate_up: Tensor) -> Tensor:
         """The gate's activation times up: [B, 2 F] to [B, F]."""
-        assert gate_up.is_contiguous()
         hidden = gate_up.new_empty(self._texts, self._d_ff)
-        self._library.activate_texts(
-            self._model,
-            KINDS[gate_up.dtype],
-            self._texts,
-            ctypes.c_void_p(gate_up.data_ptr()),
-            ctypes.c_void_p(hidden.data_ptr()),
-            self._threads,
-        )
+        kind, addresses = KINDS[hidden.dtype], _addresses(gate_up, hidden)
+        self._library.activate_texts(self._model, kind, self._texts, *addresses, self._threads)
         return hidden
+
+
+def _addresses(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    assert all(tensor.is_contiguous() for tensor in tensors), "C reads rows one after the other"
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
 
 
 def _numbers(*columns: Sequence[int]) -> "list[ctypes.Array[ctypes.c_int64]]":
