@@ -44,8 +44,8 @@ def main() -> None:
         path, base, *rest = (str(Path(p).resolve()) if i < 2 else p for i, p in enumerate(rest))
         os.chdir(folder)
         split(path)
-        rest = [f"finetune.summarize.base={base}", *rest]
-        config = load_config(ROOT / "configs" / "dialogsum.yaml", rest)
+        places = [f"finetune.summarize.base={base}"]
+        config = load_config(ROOT / "configs" / "dialogsum.yaml", [*places, *rest])
     else:
         os.chdir(folder)
         config = load_config(ROOT / "configs" / "summaries.yaml", rest)
@@ -56,6 +56,8 @@ def main() -> None:
         if which == "dialogsum":
             asked = run_checkpoint(Path(base), display, config=config).tasks
             result["before_training"] = asked["dialogsum"]
+            for scores in (result["dialogsum"], result["before_training"]):
+                del scores["samples"]  # other people's dialogues are not copied into a result
     target = ROOT / "benchmarks" / "results" / f"summaries-{which}.json"
     target.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(json.dumps(result, ensure_ascii=False))

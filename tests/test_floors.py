@@ -12,6 +12,7 @@ FLOORS = {
     "errors": 0,
     "events": 0,
     "files": 0,
+    "kernels": 0,
     "config": 1,
     "model": 2,
     "tokenizer": 2,

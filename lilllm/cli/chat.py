@@ -61,6 +61,9 @@ def chat(
     }
 
     def work(report: Report) -> object:
+        from lilllm.kernels import prebuild
+
+        prebuild("decode")  # while torch is imported
         sampling_options({}, given)  # a wrong one is told before anything is loaded
         check_precision(precision)
         from lilllm.stages.chat import Chat

@@ -70,6 +70,9 @@ def feedback(
     }
 
     def work(report: "Report") -> object:
+        from lilllm.kernels import prebuild
+
+        prebuild("decode")  # while torch is imported
         sampling_options({}, given)  # a wrong one is told before anything is loaded
         from lilllm.cli.display import console
         from lilllm.data.journal import Journal

@@ -80,6 +80,9 @@ def generate(
     }
 
     def work(report: Report) -> object:
+        from lilllm.kernels import prebuild
+
+        prebuild("decode")  # while torch is imported
         sampling_options({}, given)  # a wrong one is told before anything is loaded
         check_precision(precision)
         bits = bits_of(quantize)

@@ -45,6 +45,9 @@ def serve(
     options = [f"serve.{key}={value}" for key, value in given.items() if value is not None]
 
     def work(report: Report) -> object:
+        from lilllm.kernels import prebuild
+
+        prebuild("decode")  # while torch is imported
         from lilllm.config.load import is_config_file
 
         place, changes = target, [*(overrides or []), *options]

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lilllm.inference.cache import SlotCache
 from lilllm.inference.graphs import SIZES, GraphedStep
-from lilllm.inference.native import BatchStep, NativeStep, load
+from lilllm.inference.native import BatchStep, NativeStep
 from lilllm.inference.weights import Layer, Weights
+from lilllm.kernels import load
 from lilllm.model.transformer import ACTIVATIONS
 
 Attend = Callable[[int, Layer, Tensor], Tensor]
@@ -46,7 +47,7 @@ class Decoder:
         self.dtype, self.device = weights.dtype, weights.device
         self.cos, self.sin = (t[:, None].to(self.dtype) for t in (weights.cos, weights.sin))
         self.activate = ACTIVATIONS[self.shape.activation]
-        library = load() if native and NativeStep.fits(weights) else None
+        library = load("decode") if native and NativeStep.fits(weights) else None
         self.native = NativeStep(library, weights) if library is not None else None
         self.graphs = GraphedStep(self._torch_step) if self.device.type == "cuda" else None
 

@@ -1,21 +1,7 @@
-"""The compiled decoding step: builds `decode.c` once, hands it weights, and calls it.
-
-The C compiler of the machine makes a library for its processor, a few seconds of work, kept in
-the user's cache folder. Without a compiler, or with `LILLLM_NATIVE=0`, decoding stays with torch:
-slower, and the same up to rounding.
-"""
+"""The compiled decoding step: hands `kernels/decode.c` weights, and calls it."""
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,14 +10,11 @@ from lilllm.inference.cache import SlotCache
 from lilllm.inference.weights import Layer, Projection, Weights
 from lilllm.model.quantized import GROUP, Quantized
 
-SOURCE = Path(__file__).with_name("decode.c")
-FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 KINDS = {torch.float32: 0, torch.bfloat16: 1, 8: 2, 4: 3}
 """Forms of weights by their torch type or their bits, as `enum kind` of decode.c numbers them."""
+FUNCTIONS = ("decode", "attend_texts", "norm_texts", "activate_texts")
 WIDTH = 16
 """Numbers that decode.c works on at a time; widths are multiples of it."""
-FAILURE_IS_BELIEVED_S = 24 * 3600
-"""How long a compiler that failed is not asked again, seconds."""
 
 
 class _Matrix(ctypes.Structure):
@@ -80,11 +63,13 @@ class NativeStep:
     """`decode.c` with the weights of one model.
 
     Args:
-        library: from `load`.
+        library: `decode.c`, loaded.
         weights: of a model that `fits`; must not change while this lives.
     """
 
     def __init__(self, library: ctypes.CDLL, weights: Weights) -> None:
+        for name in FUNCTIONS:
+            getattr(library, name).restype = None
         self._library = library
         self._kept: list[object] = [weights]  # what C only has pointers to
         shape = weights.shape
@@ -261,65 +246,3 @@ def _flipped(quantized: Quantized) -> Tensor:
     if quantized.bits == 8:
         return quantized.values.view(torch.uint8) ^ 0x80
     return quantized.values ^ 0x88
-
-
-@cache
-def load() -> ctypes.CDLL | None:
-    """The compiled library, built where it is not in the cache yet; None where it cannot be."""
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "cc")), None)
-    if os.environ.get("LILLLM_NATIVE") == "0" or compiler is None:
-        return None
-    try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        path = home / "lilllm" / f"decode-{_key(compiler)}.so"
-        if not path.is_file() or _is_old_failure(path):
-            _build(compiler, path)
-        if not _is_ours(path):
-            return None
-        library = ctypes.CDLL(str(path))
-    except (OSError, RuntimeError, subprocess.SubprocessError):
-        return None  # no home, no room or no GCC: torch does it
-    for name in ("decode", "attend_texts", "norm_texts", "activate_texts"):
-        getattr(library, name).restype = None
-    return library
-
-
-def _is_old_failure(path: Path) -> bool:
-    """Whether compiling failed here a day ago or more: the compiler may have been mended."""
-    made = path.stat()
-    return made.st_size == 0 and time.time() - made.st_mtime > FAILURE_IS_BELIEVED_S
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether nobody else can have put code there: the cache may be in a folder for all."""
-    user_id = getattr(os, "getuid", None)
-    if user_id is None:  # Windows
-        return True
-    stats = path.stat(), path.parent.stat()
-    return all(stat.st_uid == user_id() and not stat.st_mode & 0o022 for stat in stats)
-
-
-def _build(compiler: str, path: Path) -> None:
-    """Compile aside and rename, so that two processes may do it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        command = [*compiler.split(), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-        except subprocess.CalledProcessError:
-            path.write_bytes(b"")  # not a library: today's other processes do not try in vain
-            raise
-        made.replace(path)
-
-
-def _key(compiler: str) -> str:
-    """A hash of everything that the library depends on; a home may be shared by machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        features = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        features = platform.processor()
-    parts = SOURCE.read_bytes(), " ".join(FLAGS).encode(), compiler.encode(), features.encode()
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -1,15 +1,14 @@
 """The compiled step against torch's, alone and in batches, for every form of weights."""
 
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from lilllm.inference import native
 from lilllm.inference.decoder import NATIVE_TEXTS, Decoder, Piece
 from lilllm.inference.graphs import GraphedStep
 from lilllm.inference.weights import Projection, Weights
+from lilllm.kernels import load
 from lilllm.model import Shape, Transformer
 
 torch.set_num_threads(1)
@@ -38,7 +37,7 @@ SHAPES = {
 TEXTS = NATIVE_TEXTS
 MANY = TEXTS + 3
 """Texts whose products are torch's."""
-needs_compiler = pytest.mark.skipif(native.load() is None, reason="no C compiler")
+needs_compiler = pytest.mark.skipif(load("decode") is None, reason="no C compiler")
 
 
 def weights(shape: Shape, dtype: torch.dtype = torch.float32, bits: int | None = None) -> Weights:
@@ -152,31 +151,14 @@ def test_widths_that_are_no_multiples_are_left_to_torch() -> None:
     assert Decoder(weights(odd)).native is None
 
 
-def test_a_compiler_that_cannot_is_asked_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = tmp_path / "calls"
-    compiler = tmp_path / "cc"
-    compiler.write_text(f"#!/bin/sh\necho call >> {calls}\nexit 1\n")
-    compiler.chmod(0o755)
-    with monkeypatch.context() as patch:
-        patch.setenv("CC", str(compiler))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        for _ in range(2):
-            native.load.cache_clear()
-            assert native.load() is None
-    native.load.cache_clear()
-    assert calls.read_text() == "call\n"
-
-
 def test_without_a_compiler_torch_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("LILLLM_NATIVE", "0"), ("CC", "no-such-compiler")):
-        native.load.cache_clear()
+        load.cache_clear()
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
             patch.setenv("XDG_CACHE_HOME", "/nonexistent")
             assert Decoder(weights(SHAPES["plain"])).native is None
-    native.load.cache_clear()
+    load.cache_clear()
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])

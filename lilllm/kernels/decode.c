@@ -7,10 +7,10 @@
  * `decode`. Of more texts torch does the products, which round by their number of rows, and the
  * functions at the end do what is between them.
  *
- * Plain C with the vector extensions of GCC and Clang; `native.py` compiles and calls it, and
- * ../decoder.py does the same with torch. Shapes as there: B texts, D width, H query heads, G
- * key/value heads, K head width, F feed-forward width, S positions. D, F and H * K are multiples
- * of 32, K of 16. */
+ * Plain C with the vector extensions of GCC and Clang; ../inference/native.py calls it, and
+ * ../inference/decoder.py does the same with torch. Shapes as there: B texts, D width, H query
+ * heads, G key/value heads, K head width, F feed-forward width, S positions. D, F and H * K are
+ * multiples of 32, K of 16. */
 
 #include <math.h>
 #include <omp.h>

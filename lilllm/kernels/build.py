@@ -1,0 +1,103 @@
+"""Compiles a C source of this folder once and loads it.
+
+The C compiler of the machine makes a library for its processor, a few seconds of work, kept in
+the user's cache folder. Imports nothing heavy, so that a command can start the compiler before it
+imports torch. Without a compiler, or with `LILLLM_NATIVE=0`, there is no library and torch does the
+work: slower, and the same up to rounding.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
+FAILURE_IS_BELIEVED_S = 24 * 3600
+"""How long a compiler that failed is not asked again, seconds."""
+
+_one_compiler = threading.Lock()
+
+
+def prebuild(name: str) -> None:
+    """Start compiling in the background what `load` will want, if it is not compiled yet.
+
+    The thread does not outlive the process: a command that fails at once ends at once.
+    """
+    threading.Thread(target=_built, args=(name,), name=f"cc {name}", daemon=True).start()
+
+
+@cache
+def load(name: str) -> ctypes.CDLL | None:
+    """The library of `name`.c, whose functions return nothing; None where there can be none."""
+    path = _built(name)
+    if path is None:
+        return None
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:  # torn, or a compiler that failed a while ago
+        return None
+
+
+def _built(name: str) -> Path | None:
+    """Where the library is, compiled now if need be; None where it cannot be or must not be."""
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "cc")), None)
+    if os.environ.get("LILLLM_NATIVE") == "0" or compiler is None:
+        return None
+    try:
+        source = Path(__file__).with_name(f"{name}.c")
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = home / "lilllm" / f"{name}-{_key(source, compiler)}.so"
+        with _one_compiler:
+            if not path.is_file() or _is_old_failure(path):
+                _compile(compiler, source, path)
+        return path if _is_ours(path) else None
+    except (OSError, RuntimeError, subprocess.SubprocessError):
+        return None  # no home, no room or no GCC
+
+
+def _is_old_failure(path: Path) -> bool:
+    """Whether compiling failed here a day ago or more: the compiler may have been mended."""
+    made = path.stat()
+    return made.st_size == 0 and time.time() - made.st_mtime > FAILURE_IS_BELIEVED_S
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody else can have put code there: the cache may be in a folder for all."""
+    user_id = getattr(os, "getuid", None)
+    if user_id is None:  # Windows
+        return True
+    stats = path.stat(), path.parent.stat()
+    return all(stat.st_uid == user_id() and not stat.st_mode & 0o022 for stat in stats)
+
+
+def _compile(compiler: str, source: Path, path: Path) -> None:
+    """Compile aside and rename, so that two processes may do it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        command = [*compiler.split(), *FLAGS, "-o", str(made), str(source), "-lm"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        except subprocess.CalledProcessError:
+            path.write_bytes(b"")  # not a library: today's other processes do not try in vain
+            raise
+        made.replace(path)
+
+
+def _key(source: Path, compiler: str) -> str:
+    """A hash of everything that the library depends on; a home may be shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        features = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        features = platform.processor()
+    parts = source.read_bytes(), " ".join(FLAGS).encode(), compiler.encode(), features.encode()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
