@@ -34,8 +34,8 @@ from lilllm.stages.finetune import run_step
 from lilllm.stages.generate import run
 from lilllm.stages.methods.rows import is_held_out, read_good_rows
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.loss import move
-from lilllm.training.objectives.preferences import answer_log_probabilities
 
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Path(__file__).parents[1] / "configs" / "dpo.yaml"
@@ -75,7 +75,8 @@ def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
         for start in range(0, len(table), 8):
             rows = np.arange(start, min(start + 8, len(table)))
             ids, targets, _ = move(table.read(rows), "cpu")
-            parts.append(answer_log_probabilities(model, ids.flatten(0, 1), targets.flatten(0, 1)))
+            logprobs = token_logprobs(model, ids.flatten(0, 1), targets.flatten(0, 1))
+            parts.append(logprobs.sum(dim=1))
     return torch.cat(parts).view(-1, 2).float()
 
 

@@ -12,7 +12,7 @@ from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report, short_count, silent
-from lilllm.files import manifest_problem, sha256_file
+from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.lora import (
     Lora,
@@ -303,13 +303,10 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
     """
     wanted = config.finetune[name].base
     if wanted != "auto":
-        folder = Path(wanted)
-        problem = "" if (folder / "config.json").is_file() else f"{folder}: not a checkpoint folder"
-        if not problem and (folder / "manifest.json").is_file():
-            problem = manifest_problem(folder)
-        if problem:
-            raise CheckpointError(f"finetune.{name}.base: {problem}", "name a checkpoint folder")
-        return folder
+        try:
+            return find_checkpoint(Path(wanted), report)
+        except CheckpointError as err:
+            raise CheckpointError(f"finetune.{name}.base: {err.message}", err.hint) from err
     names = list(config.finetune)
     before = names.index(name)
     places = layout(config)

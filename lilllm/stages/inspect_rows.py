@@ -13,8 +13,9 @@ from lilllm.data.conversations import Message, question, shape_of, text_of, to_m
 from lilllm.data.feedback import lacks
 from lilllm.data.preferences import to_preference
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Note, Report
+from lilllm.events import Note, Report, silent
 from lilllm.stages.encode_rows import RowEncoder
+from lilllm.stages.find_checkpoint import find_checkpoint
 from lilllm.tokenizer import Tokenizer
 
 OF_PAIRS = frozenset({"dpo"})
@@ -61,8 +62,11 @@ def inspect_rows(config: Config, start: int, count: int, report: Report) -> Rows
 
 
 def _tokenizer_of(config: Config, step: FinetuneConfig, report: Report) -> Tokenizer | None:
-    folder = layout(config).tokenizer if step.base == "auto" else Path(step.base)
     try:
+        if step.base == "auto":
+            folder = layout(config).tokenizer
+        else:
+            folder = find_checkpoint(Path(step.base), silent)
         return Tokenizer.load(folder)
     except CheckpointError as err:
         report(Note(f"rows are shown without their tokens: {err.message}"))

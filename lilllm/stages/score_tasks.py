@@ -26,7 +26,7 @@ from lilllm.model.transformer import Transformer
 from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.methods.classify import predict
 from lilllm.tokenizer import StreamDecoder, Tokenizer
-from lilllm.training.objectives.preferences import answer_log_probabilities
+from lilllm.training.objectives.answers import token_logprobs
 
 RANK_ROWS = 16
 OTHER_SERIES = 1 << 32
@@ -154,7 +154,7 @@ class Scorer:
                 ids = fill_up([text for text, _ in part], fill_id)
                 targets = targets_of(ids, [mask for _, mask in part])
                 both = (torch.from_numpy(array).to(device) for array in (ids, targets))
-                scores.append(answer_log_probabilities(self.model, *both).cpu().numpy())
+                scores.append(token_logprobs(self.model, *both).sum(dim=1).cpu().numpy())
         return np.concatenate(scores)
 
 

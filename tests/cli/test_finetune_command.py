@@ -61,7 +61,7 @@ def test_measures_stand_in_the_results_of_finetune_and_eval(folder: Path) -> Non
         (["finetune.spam.sources=[none.tsv]"], 3, "none.tsv: no such file"),
         (["finetune.spam.method=dpo"], 3, "rows.tsv:1: not a preference pair"),
         (["finetune.spam.tasks=[other]"], 2, "other: not in eval.tasks: test"),
-        (["finetune.spam.base=nowhere"], 4, "nowhere: not a checkpoint folder"),
+        (["finetune.spam.base=nowhere"], 4, "nowhere: no such checkpoint, folder or config"),
     ],
 )
 def test_bad_input_ends_with_its_exit_code(

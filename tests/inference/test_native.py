@@ -1,6 +1,5 @@
 """The compiled step against torch's, alone and in batches, for every form of weights."""
 
-
 import pytest
 import torch
 from torch import Tensor

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from lilllm.data.batches import IGNORE
 from lilllm.model import Shape, Transformer
+from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.distill import coarse_kl, distill_loss, top_logprobs
-from lilllm.training.objectives.grpo import group_advantages, grpo_loss, token_logprobs
+from lilllm.training.objectives.grpo import group_advantages, grpo_loss
 from lilllm.training.objectives.next_token import next_token_loss
 
 torch.set_num_threads(1)

@@ -16,8 +16,9 @@ from lilllm.model.checkpoint import weights_hash
 from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.methods.job import Job, Plan
 from lilllm.stages.methods.rows import is_held_out, read_good_rows
+from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.loss import move
-from lilllm.training.objectives.preferences import answer_log_probabilities, dpo_loss
+from lilllm.training.objectives.preferences import dpo_loss
 
 FORMAT = 1  # raise it when the reference's figures would differ
 
@@ -123,7 +124,7 @@ def _score(job: Job, table: AnswerPairs, name: str) -> NDArray[np.float32]:
             rows = np.arange(start, min(start + size, len(table)))
             ids, targets, _ = move(table.read(rows), job.machine.device)
             assert ids is not None and targets is not None
-            found = answer_log_probabilities(job.model, ids.flatten(0, 1), targets.flatten(0, 1))
+            found = token_logprobs(job.model, ids.flatten(0, 1), targets.flatten(0, 1)).sum(dim=1)
             scores[rows] = found.view(-1, 2).float().cpu().numpy()
             job.report(Progress(f"reference ({name})", start, len(table), "pairs"))
     return scores

@@ -28,7 +28,8 @@ from lilllm.model.checkpoint import load_model
 from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.methods.job import Job, Plan
 from lilllm.stages.methods.rollouts import Answer, Rollouts
-from lilllm.training.objectives.grpo import group_advantages, grpo_loss, token_logprobs
+from lilllm.training.objectives.answers import token_logprobs
+from lilllm.training.objectives.grpo import group_advantages, grpo_loss
 from lilllm.training.objectives.loss import move
 
 ROUND_TO = 64

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lilllm.data.batches import IGNORE
 from lilllm.model.transformer import Transformer
+from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.loss import Loss, Objective
 
 Floats = NDArray[np.float32]
@@ -71,14 +72,6 @@ def _grpo_loss(
         "answer_tokens": lengths.sum(),
     }
     return Loss(total, torch.tensor(len(ids), device=ids.device), measures)
-
-
-def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of each target [B, T]; 0 where there is none."""
-    answered = targets != IGNORE
-    logits = model.logits(model.hidden(ids, None)[answered]).float()  # [answered, V]
-    found = logits.log_softmax(dim=-1).gather(1, targets[answered][:, None])[:, 0]
-    return torch.zeros_like(targets, dtype=found.dtype).masked_scatter(answered, found)
 
 
 def group_advantages(rewards: Floats, size: int, divide_by_std: bool) -> Floats:

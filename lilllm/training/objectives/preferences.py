@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lilllm.data.batches import IGNORE
 from lilllm.model.transformer import Transformer
+from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.loss import Loss, Objective
 
 
@@ -35,8 +35,8 @@ def _dpo_loss(
     reference: Tensor,
 ) -> Loss:
     """Ids and targets are [B, 2, T] and the reference [B, 2], better answers first."""
-    log_probabilities = answer_log_probabilities(model, ids.flatten(0, 1), targets.flatten(0, 1))
-    rewards = beta * (log_probabilities.view(-1, 2) - reference)  # [B, 2]
+    log_probabilities = token_logprobs(model, ids.flatten(0, 1), targets.flatten(0, 1))
+    rewards = beta * (log_probabilities.sum(dim=1).view(-1, 2) - reference)  # [B, 2]
     margins = rewards[:, 0] - rewards[:, 1]
     losses = -F.logsigmoid(margins)
     if smoothing:
@@ -48,12 +48,3 @@ def _dpo_loss(
         "rejected_reward": rewards[:, 1].sum(),
     }
     return Loss(losses.sum(), torch.tensor(len(margins), device=ids.device), measures)
-
-
-def answer_log_probabilities(model: Transformer, ids: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability in nats of the targets of each row [B], for ids and targets [B, T]."""
-    learnt = targets != IGNORE
-    scores = model.logits(model.hidden(ids)[learnt]).float()  # [targets, V]
-    nats = F.cross_entropy(scores, targets[learnt], reduction="none")
-    rows = learnt.nonzero()[:, 0]
-    return -torch.zeros(len(ids), device=ids.device).index_add(0, rows, nats)
