@@ -28,17 +28,17 @@ from lilllm.data.stories import word_request_rows
 from lilllm.data.words import words_of
 
 ROOT = Path(__file__).parents[1]
-VOTES = 120
-FRESH = 80
+VOTES = 300
+FRESH = 200
 FRESH_SEED = 99
 STEP = {
     "method": "dpo",
     "dpo": {"beta": 0.1},
     "val_fraction": 0.1,
-    "epochs": 4,
+    "epochs": 2,
     "batch_rows": 8,
     "micro_batch_size": 8,
-    "lr": 4e-4,
+    "lr": 2e-4,
     "weight_decay": 0.0,
     "warmup_steps": 5,
     "schedule": "linear",

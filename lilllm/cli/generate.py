@@ -89,8 +89,9 @@ def generate(
         from lilllm.stages import generate as stage
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
 
-        files = [stage.read_prompt(prompt_file)] if prompt_file else []
-        files += stage.read_prompt(prompts_file).split("\n") if prompts_file else []
+        files = [stage.read_prompt(prompt_file, "--prompt-file")] if prompt_file else []
+        if prompts_file:
+            files += stage.read_prompt(prompts_file, "--prompts-file").split("\n")
         folder = find_checkpoint(checkpoint, report, text=True)
         loaded = load_checkpoint(folder, precision=precision, generate=named_generate(checkpoint))
         prompts = [*(prompt or []), *files] or list(loaded.generate.prompts) or [""]

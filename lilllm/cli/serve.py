@@ -121,7 +121,10 @@ def _api_key(settings: "Config") -> str | None:
     try:
         key = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"serve.api_key_file={path}: cannot be read ({err})") from err
+        raise ConfigError(
+            f"serve.api_key_file={path}: cannot be read ({err})",
+            f"name a UTF-8 file with the key in it, or put the key into {API_KEY}",
+        ) from err
     if not key:
         raise ConfigError(f"serve.api_key_file={path}: is empty", "write the key into it")
     return key

@@ -30,6 +30,7 @@ class LabelledTexts:
         self._texts, self._fill_id = texts, fill_id
         self.labels = np.asarray(labels, dtype=np.int64)
         self.length = mean_length(texts)
+        self._longest = max(map(len, texts), default=0)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -38,7 +39,7 @@ class LabelledTexts:
         """Ids [B, T], the position of each text's last token [B], and its class [B]."""
         chosen = [self._texts[row] for row in rows.tolist()]
         last = np.asarray([len(text) - 1 for text in chosen], dtype=np.int64)
-        return fill_up(chosen, self._fill_id), last, self.labels[rows]
+        return fill_up(chosen, self._fill_id, self._longest), last, self.labels[rows]
 
 
 class AnswerPairs:
@@ -58,6 +59,7 @@ class AnswerPairs:
         """Log-probabilities [rows, 2] of the answers, better ones first."""
         both = [ids for side in self._sides for ids, _ in side]
         self.length = 2 * mean_length(both)
+        self._longest = max(map(len, both), default=0)
 
     def __len__(self) -> int:
         return len(self._sides[0])
@@ -65,7 +67,7 @@ class AnswerPairs:
     def read(self, rows: Ints) -> tuple[Ints, Ints, NDArray[np.float32]]:
         """Ids and targets [B, 2, T], and the reference [B, 2]."""
         texts = [side[row] for row in rows.tolist() for side in self._sides]
-        ids = fill_up([ids for ids, _ in texts], self._fill_id)
+        ids = fill_up([ids for ids, _ in texts], self._fill_id, self._longest)
         targets = targets_of(ids, [mask for _, mask in texts])
         shape = (len(rows), 2, -1)
         return ids.reshape(shape), targets.reshape(shape), self.reference[rows]
@@ -80,10 +82,10 @@ def targets_of(ids: Ints, masks: Sequence[Sequence[int]]) -> Ints:
     return targets
 
 
-def fill_up(texts: Sequence[list[int]], fill_id: int) -> Ints:
-    """Texts of unequal length as one array [B, T]."""
-    longest = max(map(len, texts))
-    ids = np.full((len(texts), -(-longest // MULTIPLE) * MULTIPLE), fill_id, dtype=np.int64)
+def fill_up(texts: Sequence[list[int]], fill_id: int, most: int) -> Ints:
+    """Texts of unequal length, none longer than `most`, as one array [B, T]; T is at most that."""
+    width = min(most, -(-max(map(len, texts)) // MULTIPLE) * MULTIPLE)
+    ids = np.full((len(texts), width), fill_id, dtype=np.int64)
     for i, text in enumerate(texts):
         ids[i, : len(text)] = text
     return ids

@@ -64,9 +64,13 @@ class History:
         self.counts.index_add_(0, token, torch.ones_like(token, dtype=torch.float32))
 
 
+COLDEST = 1e-4
+"""The temperature that smaller ones are taken for: quotients of such do not fit into fp32."""
+
+
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by a temperature above 0: below 1 sharpens, above 1 flattens."""
-    return logits / temperature
+    return logits / max(temperature, COLDEST)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -41,7 +41,7 @@ def load(name: str) -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(path))
-    except OSError:  # torn, or a compiler that failed a while ago
+    except OSError:  # empty, as a compiler that fails leaves it
         return None
 
 
@@ -55,7 +55,7 @@ def _built(name: str) -> Path | None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         path = home / "lilllm" / f"{name}-{_key(source, compiler)}.so"
         with _one_compiler:
-            if not path.is_file() or _is_old_failure(path):
+            if not path.is_file() or not _is_ours(path) or _is_old_failure(path):
                 _compile(compiler, source, path)
         return path if _is_ours(path) else None
     except (OSError, RuntimeError, subprocess.SubprocessError):
@@ -84,11 +84,13 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         command = [*compiler.split(), *FLAGS, "-o", str(made), str(source), "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-        except subprocess.CalledProcessError:
-            path.write_bytes(b"")  # not a library: today's other processes do not try in vain
-            raise
+        # in a session of its own, so that Ctrl-C does not look like a compiler that cannot
+        done = subprocess.run(command, capture_output=True, timeout=60, start_new_session=True)
+        if done.returncode > 0:  # an empty file: today's other processes do not try in vain
+            made.write_bytes(b"")
+        elif done.returncode < 0:
+            raise ChildProcessError(f"{compiler} was killed")
+        made.chmod(0o700)
         made.replace(path)
 
 

@@ -7,7 +7,7 @@
  * `decode`. Of more texts torch does the products, which round by their number of rows, and the
  * functions at the end do what is between them.
  *
- * Plain C with the vector extensions of GCC and Clang; ../inference/native.py calls it, and
+ * Plain C with the vector extensions of GCC; ../inference/native.py calls it, and
  * ../inference/decoder.py does the same with torch. Shapes as there: B texts, D width, H query
  * heads, G key/value heads, K head width, F feed-forward width, S positions. D, F and H * K are
  * multiples of 32, K of 16. */

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lilllm.data.feedback import Shown, edit_row, thumb_row, vote_row
-from lilllm.errors import DataError
+from lilllm.errors import DataError, LilllmError
 from lilllm.serving.answers import Choice
 from lilllm.serving.exchange import answer, read_body
 from lilllm.serving.problems import ApiError, invalid
@@ -139,9 +139,13 @@ class _Desk:
         if pair is None:
             raise ApiError(404, "this pair is no longer known; ask for another", "unknown_pair")
         row = _row(body, pair)
-        await run_in_threadpool(self.desk.keep, row)
-        if body.better is not None:  # judged once
-            self.pairs.pop(body.id, None)
+        if body.better is not None:  # judged once: gone before another request can come between
+            del self.pairs[body.id]
+        try:
+            await run_in_threadpool(self.desk.keep, row)
+        except LilllmError as err:
+            self.pairs[body.id] = pair
+            raise ApiError(507, f"{err.message}; {err.hint}", "not_kept") from err
         return JSONResponse({"kept": row["feedback"]})
 
     async def _read(self, request: Request, kind: type[Judged]) -> Judged:

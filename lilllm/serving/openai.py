@@ -17,6 +17,7 @@ from lilllm.serving.exchange import EventStream, answer, read_body
 from lilllm.serving.problems import ApiError, invalid
 from lilllm.serving.requests import ChatBody, CompletionBody, SamplingBody, parse_body
 from lilllm.serving.service import Service
+from lilllm.tokenizer import whole
 
 Body = TypeVar("Body", bound=SamplingBody)
 
@@ -72,7 +73,7 @@ class _Api:
         echoes = []
         if body.echo:
             decode = self.served.tokenizer.decode
-            texts = [text if isinstance(text, str) else decode(text) for text in prompts]
+            texts = [whole(text) if isinstance(text, str) else decode(text) for text in prompts]
             echoes = [text for text in texts for _ in range(n)]
         shape = CompletionAnswer(
             self.served.name,

@@ -85,7 +85,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise RunError(
             f"serve.host={host} serve.port={port}: cannot be bound ({err.strerror or err})",
-            "choose another with --port; 0 takes a free one",
+            "choose another with --host or --port; port 0 takes a free one",
         ) from err
     return bound
 

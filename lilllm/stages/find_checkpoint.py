@@ -21,6 +21,7 @@ from lilllm.errors import CheckpointError
 from lilllm.events import Caution, Note, Report
 from lilllm.files import MANIFEST, manifest_problem
 from lilllm.model.checkpoint import (
+    DAMAGED,
     OURS,
     is_checkpoint,
     load_bits,
@@ -249,7 +250,7 @@ def _record(folder: Path) -> dict[str, Any]:
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as err:
-        raise CheckpointError(f"{path}: cannot be read ({err})") from err
+        raise CheckpointError(f"{path}: cannot be read ({err})", DAMAGED) from err
     return record if isinstance(record, dict) else {}
 
 

@@ -187,6 +187,8 @@ def _prepare(job: Job, plan: Plan) -> Run:
         "base_hash": weights_hash(job.base),
         "rows_hash": plan.data_hash,
     }
+    if others := other_inputs(section):
+        provenance["other_inputs"] = ",".join(others)
     if job.resume_from is not None:
         check_provenance(job.resume_from, provenance)
         if section.lora is None:
@@ -300,13 +302,21 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
 
     Raises:
         CheckpointError: there is none.
+        ConfigError: the base is the step itself.
     """
     wanted = config.finetune[name].base
     if wanted != "auto":
         try:
-            return find_checkpoint(Path(wanted), report)
+            named = find_checkpoint(Path(wanted), report)
         except CheckpointError as err:
             raise CheckpointError(f"finetune.{name}.base: {err.message}", err.hint) from err
+        own = layout(config).finetune(name).resolve()
+        if own in named.resolve().parents:
+            raise ConfigError(
+                f"finetune.{name}.base: {wanted} means {named}, a checkpoint of this very step",
+                f"name the stage to start from, for example {layout(config).pretrain}",
+            )
+        return named
     names = list(config.finetune)
     before = names.index(name)
     places = layout(config)

@@ -135,8 +135,8 @@ def collect(engine: Engine, requests: Sequence[Request]) -> list[Sample]:
     return list(samples.values())
 
 
-def read_prompt(path: Path) -> str:
-    """The text of a prompt file, without the newline at its end.
+def read_prompt(path: Path, option: str) -> str:
+    """The text of a prompt file, named by an option, without the newline at its end.
 
     Raises:
         ConfigError: it cannot be read.
@@ -144,9 +144,9 @@ def read_prompt(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except OSError as err:
-        raise ConfigError(f"--prompt-file {path}: cannot be read ({err.strerror})") from err
+        raise ConfigError(f"{option} {path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
-        raise ConfigError(f"--prompt-file {path}: not a UTF-8 text file") from err
+        raise ConfigError(f"{option} {path}: not a UTF-8 text file") from err
 
 
 def whole(text: str) -> str:

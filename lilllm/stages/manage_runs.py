@@ -1,6 +1,9 @@
 """What is under `runs/`: listing runs, and removing one."""
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +60,7 @@ def remove_run(name: str, root: Path = RUNS) -> Path:
 
 
 def _summary(folder: Path) -> RunSummary:
-    files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    files = list(_files(folder))
     stages = [folder / "pretrain", *sorted((folder / "finetune").glob("*"))]
     return RunSummary(
         name=folder.name,
@@ -65,6 +68,14 @@ def _summary(folder: Path) -> RunSummary:
         modified=max((file.st_mtime for file in files), default=folder.stat().st_mtime),
         stages=[_stage(stage, folder) for stage in stages if checkpoints(stage)],
     )
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """Of each file; those that a training run removes meanwhile are left out."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(place, name).stat()
 
 
 def _stage(stage: Path, run: Path) -> StageSummary:

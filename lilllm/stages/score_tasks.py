@@ -147,11 +147,11 @@ class Scorer:
     def _log_probabilities(self, texts: Sequence[tuple[list[int], list[int]]]) -> Any:
         device, fill_id = self.model.output_weight.device, self.tokenizer.end_id
         self.model.eval()
-        scores = []
+        scores, longest = [], max(len(text) for text, _ in texts)
         with torch.no_grad():
             for start in range(0, len(texts), RANK_ROWS):
                 part = texts[start : start + RANK_ROWS]
-                ids = fill_up([text for text, _ in part], fill_id)
+                ids = fill_up([text for text, _ in part], fill_id, longest)
                 targets = targets_of(ids, [mask for _, mask in part])
                 both = (torch.from_numpy(array).to(device) for array in (ids, targets))
                 scores.append(token_logprobs(self.model, *both).sum(dim=1).cpu().numpy())

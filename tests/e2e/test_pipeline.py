@@ -56,6 +56,9 @@ def test_a_step_with_a_base_of_its_own_builds_nothing_before_it(
     assert result(done)["steps"]["chat"]["step"] == 12
     made = {path.name for path in (tmp_path / "runs/second").iterdir()}
     assert made == {"finetune", "loss.png"}
+    again = ("finetune", "tiny.yaml", "name=second", "finetune.chat.base=runs/second", "--fresh")
+    refused(lilllm(*again), 2, "finetune.chat.base", "this very step")
+    assert (tmp_path / "runs/second/finetune/chat/latest").is_file(), "nothing was moved aside"
 
 
 def test_alpaca_and_completion_rows_train_too(lilllm: Lilllm, tmp_path: Path) -> None:

@@ -115,6 +115,12 @@ def test_greedy_takes_the_most_likely_token_whatever_the_draw() -> None:
     assert torch.equal(next_tokens(LOGITS, sampler, [], generators), LOGITS.argmax(-1))
 
 
+def test_a_temperature_near_zero_takes_the_most_likely_token() -> None:
+    sampler = Sampler.of(GenerateConfig(temperature=1e-39, top_p=1))
+    generators = [sample_generator(0, row) for row in range(6)]
+    assert torch.equal(next_tokens(LOGITS, sampler, [], generators), LOGITS.argmax(-1))
+
+
 def test_random_numbers_are_the_same_on_every_machine() -> None:
     generator = sample_generator(7, 1)
     drawn = [generator.random(), generator.random()]

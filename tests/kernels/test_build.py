@@ -10,6 +10,8 @@ import pytest
 
 from lilllm.kernels import load, prebuild
 
+needs_compiler = pytest.mark.skipif(load("decode") is None, reason="no C compiler")
+
 
 @pytest.fixture
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -29,7 +31,7 @@ def _forget() -> object:
     load.cache_clear()
 
 
-@pytest.mark.skipif(load("decode") is None, reason="no C compiler")
+@needs_compiler
 def test_what_is_compiled_in_the_background_is_not_compiled_again(
     compiler: Path, tmp_path: Path
 ) -> None:
@@ -47,6 +49,26 @@ def test_a_compiler_that_cannot_is_asked_once(compiler: Path, tmp_path: Path) ->
         load.cache_clear()
         assert load("decode") is None
     assert (tmp_path / "calls").read_text() == "call\n"
+
+
+@needs_compiler
+def test_a_compiler_that_is_killed_is_asked_again(compiler: Path, tmp_path: Path) -> None:
+    works = compiler.read_text()
+    compiler.write_text("#!/bin/sh\nkill -9 $$\n")
+    assert load("decode") is None
+    assert not [*tmp_path.glob("lilllm/*.so")]
+    compiler.write_text(works)
+    load.cache_clear()
+    assert load("decode") is not None
+
+
+@needs_compiler
+def test_a_library_is_ours_alone_whatever_the_umask(compiler: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        assert load("decode") is not None
+    finally:
+        os.umask(before)
 
 
 def test_a_command_that_fails_does_not_wait_for_the_compiler(

@@ -1,13 +1,17 @@
 """Feedback over HTTP and on the page: blind pairs, judgements kept, everything else refused."""
 
 import json
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from benchmarks.screenshots import FLAGS, find_chromium
+from lilllm.errors import RunError
 from lilllm.serving import FeedbackDesk
 from tests.serving.running import FakeEngine, running
 
@@ -35,6 +39,7 @@ def test_a_pair_is_blind_and_its_judgements_are_kept() -> None:
         assert status == 200 and pair["prompt"] == "What now?"
         assert set(pair) == {"id", "prompt", "left", "right"} and pair["left"] != pair["right"]
         assert post(up.url, "pair", {"prompt": "Hi?"})[1]["prompt"] == "Hi?"
+        assert post(up.url, "pair", {"prompt": "\ud800"})[0] == 400
         id = pair["id"]
         kept = [
             post(up.url, "judgement", {"id": id, **more})
@@ -50,6 +55,40 @@ def test_a_pair_is_blind_and_its_judgements_are_kept() -> None:
     assert rows[1]["chosen"] == "It was so." and rows[1]["rejected"] == pair["right"]
     assert rows[2]["chosen"] == pair["right"] and rows[2]["reason"] == "funnier"
     assert rows[2]["shown"][0]["checkpoint"] == "runs/x/step-00000001"
+
+
+def test_a_pair_is_judged_once_however_many_ask_at_once() -> None:
+    rows: list[dict[str, Any]] = []
+
+    def keep(row: dict[str, Any]) -> None:
+        time.sleep(0.2)
+        rows.append(row)
+
+    with running(FakeEngine(), feedback=replace(desk(rows), keep=keep)) as up:
+        id = post(up.url, "pair", {})[1]["id"]
+        with ThreadPoolExecutor(3) as pool:
+            found = pool.map(
+                lambda side: post(up.url, "judgement", {"id": id, "better": side})[0],
+                ("left", "right", "left"),
+            )
+            assert sorted(found) == [200, 404, 404]
+    assert len(rows) == 1
+
+
+def test_a_judgement_that_cannot_be_kept_says_why_and_can_be_given_again() -> None:
+    rows: list[dict[str, Any]] = []
+    full = [True]
+
+    def keep(row: dict[str, Any]) -> None:
+        if full.pop():
+            raise RunError("votes.jsonl: cannot be written", "make room on the disk")
+
+    with running(FakeEngine(), feedback=replace(desk(rows), keep=keep)) as up:
+        body = {"id": post(up.url, "pair", {})[1]["id"], "better": "left"}
+        status, answer = post(up.url, "judgement", body)
+        assert status == 507 and "make room" in answer["error"]["message"]
+        full.append(False)
+        assert post(up.url, "judgement", body)[0] == 200
 
 
 @pytest.mark.parametrize(

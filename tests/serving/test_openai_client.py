@@ -1,5 +1,7 @@
 """The API as OpenAI's own client sees it."""
 
+import json
+import urllib.request
 from collections.abc import Iterator
 
 import openai
@@ -51,6 +53,15 @@ def test_prompts_times_n_choices_come_in_order(client: openai.OpenAI, engine: Fa
     assert [choice.index for choice in made.choices] == [0, 1, 2, 3]
     client.completions.create(model="tiny", prompt=[0, 20, 30], max_tokens=1)
     assert list(engine.seen[-1].prompt_ids) == [0, 20, 30]
+
+
+def test_half_a_surrogate_pair_is_echoed_as_the_sign_for_what_is_no_text(
+    client: openai.OpenAI,
+) -> None:
+    body = b'{"prompt": "a\\ud800", "echo": true, "max_tokens": 1}'
+    request = urllib.request.Request(f"{client.base_url}completions", body)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert json.loads(answer.read())["choices"][0]["text"].startswith("a\ufffd")
 
 
 def test_a_chat_is_answered(client: openai.OpenAI, engine: FakeEngine) -> None:

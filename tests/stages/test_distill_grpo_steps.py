@@ -163,11 +163,19 @@ def test_another_teacher_or_reward_is_other_work(monkeypatch: pytest.MonkeyPatch
     remove(Path("runs/tiny"))
     Path("mine.py").write_text("def reward(prompt, answer, row):\n    return 1\n")
     step = GRPO | {"rewards": [{"kind": "python", "function": "mine.py:reward"}], "max_steps": 1}
-    first = finetune(step)
+    finetune(step)
     Path("mine.py").write_text("def reward(prompt, answer, row):\n    return 2\n")
-    assert (
-        finetune(step)["checkpoint"] == first["checkpoint"]
-    )  # a training that has ended is not undone by it
+    assert "--fresh" in finetune(step, code=2)["hint"]
+    remove(Path("runs/tiny"))
+    finetune(GRPO)
+    rows = [row | {"words": ["other"]} for row in ROWS]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "--fresh" in finetune(GRPO, code=2)["hint"], "rewards read the words"
+
+
+def test_answers_are_not_filled_up_beyond_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.ROUND_TO", 1000)
+    assert finetune(GRPO)["step"] == 4
 
 
 def test_questions_are_shown_as_they_are_asked() -> None:

@@ -75,12 +75,12 @@ def test_bytes_that_are_no_text_become_replacement_characters(loaded: Loaded) ->
 def test_a_prompt_file_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text("Grüße\n\n", encoding="utf-8")
-    assert generate.read_prompt(path) == "Grüße\n"
+    assert generate.read_prompt(path, "--prompt-file") == "Grüße\n"
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="not a UTF-8"):
-        generate.read_prompt(path)
+        generate.read_prompt(path, "--prompt-file")
     with pytest.raises(ConfigError, match="cannot be read"):
-        generate.read_prompt(tmp_path / "none.txt")
+        generate.read_prompt(tmp_path / "none.txt", "--prompt-file")
 
 
 def test_a_chat_keeps_its_history_until_it_no_longer_fits(loaded: Loaded) -> None:

@@ -95,7 +95,8 @@ class FinetuneConfig(OptimizationConfig):
     dpo: DpoConfig = DpoConfig()
     """Options of `method: dpo`."""
     base: str = "auto"
-    """Checkpoint to start from: a folder, or auto for the step before (the first: pretraining)."""
+    """Checkpoint to start from: its folder, a stage's (its `latest`), another run's (its last
+    stage), or auto for the step before (the first: pretraining)."""
     sources: tuple[SourceConfig, ...] = ()
     """Rows as people have them: `messages`, `conversations` (ShareGPT), `prompt`/`completion`,
     alpaca's `instruction`/`input`/`output`, `source`/`target`, `text`/`label`, `text`, or
@@ -144,6 +145,9 @@ class FinetuneConfig(OptimizationConfig):
     """grpo: most tokens of an answer; one that is cut off has no reward."""
     kl_weight: NonNegativeFloat = 0.04
     """grpo: how much drifting away from the base costs, per nat and token."""
+    likelihood_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """grpo: weight of one more reward: the mean probability (geometric, per token) that the base
+    gives the answer. What the other rewards do not read stays language then."""
     divide_by_std: bool = True
     """grpo: divide advantages by the standard deviation of their group's rewards."""
 

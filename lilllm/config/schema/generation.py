@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
 from lilllm.config.schema.base import Count, CountFromZero, Fraction, Penalty, Section, Size
 
@@ -20,7 +20,7 @@ class GenerateConfig(Section):
     """Keep the smallest set of tokens with at least this probability (nucleus sampling)."""
     min_p: Fraction = 0.0
     """Keep only tokens at least this many times as likely as the likeliest one; 0: all."""
-    repetition_penalty: PositiveFloat = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     """Divide positive logits of tokens already seen by this, multiply negative ones; 1: none."""
     presence_penalty: Penalty = 0.0
     """Subtract this from the logits of tokens that the new text already has; 0: none."""

@@ -62,7 +62,10 @@ def plan(job: Job) -> Plan:
     )
     windows = row_windows(cache, "train", job.length, job.tokenizer.end_id)
     if windows is None:
-        raise DataError(f"finetune.{job.name}: no rows to train on")
+        raise DataError(
+            f"finetune.{job.name}: no rows to train on",
+            f"give more rows in finetune.{job.name}.sources, or lower its val_fraction",
+        )
     held_out = row_windows(cache, "val", job.length, job.tokenizer.end_id)
 
     def ask(rows: Ints, batch: Batch) -> Arrays:

@@ -73,6 +73,7 @@ class AnsweredPrompts:
         self._section, self._record = section, record
         mean_prompt = sum(len(prompt.ids) for prompt in prompts) // len(prompts)
         self.length = section.group_size * (mean_prompt + section.answer_tokens)
+        self._longest = max(len(prompt.ids) for prompt in prompts) + section.answer_tokens
 
     def __len__(self) -> int:
         return self._size
@@ -86,8 +87,15 @@ class AnsweredPrompts:
             for prompt, group in zip(asked, groups, strict=True)
             for answer in group
         ]
+        texts = [(prompt.ids, answer.ids) for prompt, answer in pairs]
+        ids, targets = _sequences(texts, self._longest)
+        reference = self._reference(ids, targets)
         judged = [self._judge(prompt, answer) for prompt, answer in pairs]
         rewards = np.array([reward for reward, _ in judged], np.float32)
+        if self._section.likelihood_weight:
+            complete = np.array([answer.complete for _, answer in pairs])
+            likely = np.exp(reference.sum(axis=1) / (targets != IGNORE).sum(axis=1))
+            rewards += self._section.likelihood_weight * complete * likely
         size = self._section.group_size
         self._record(
             [
@@ -96,7 +104,7 @@ class AnsweredPrompts:
                     "prompt": prompt.text,
                     "answer": group[0].text,
                     "complete": group[0].complete,
-                    "reward": judged[number * size][0],
+                    "reward": float(rewards[number * size]),
                     "group_reward": float(rewards[number * size : (number + 1) * size].mean()),
                 }
                 for number, (row, prompt, group) in enumerate(
@@ -104,9 +112,8 @@ class AnsweredPrompts:
                 )
             ]
         )
-        ids, targets = _sequences([(prompt.ids, answer.ids) for prompt, answer in pairs])
         return (
-            *(ids, targets, self._reference(ids, targets)),
+            *(ids, targets, reference),
             group_advantages(rewards, size, self._section.divide_by_std),
             *(rewards, np.array([passed for _, passed in judged], np.float32)),
         )
@@ -158,10 +165,16 @@ def plan(job: Job) -> Plan:
         held_out=table("val", held_out, len(held_out)) if held_out else None,
         rows=len(train),
         held_out_rows=len(held_out),
-        data_hash=sha256_json([[prompt.text, prompt.ids] for prompt in train])[:16],
+        data_hash=_hash(train, held_out),
         batch_rows=per_step,
         steps=steps,
     )
+
+
+def _hash(*splits: Sequence[Prompt]) -> str:
+    """Of all that is asked, and of the rows, whose fields rewards may read."""
+    said = [[[p.text, p.ids, repr(sorted(p.row.items()))] for p in split] for split in splits]
+    return sha256_json(said)[:16]
 
 
 def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
@@ -205,10 +218,13 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
     return splits
 
 
-def _sequences(pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[Ints, Ints]:
-    """Ids and targets [B, T] of prompts with their answers; the answers alone are targets."""
+def _sequences(pairs: Sequence[tuple[list[int], list[int]]], most: int) -> tuple[Ints, Ints]:
+    """Ids and targets [B, T] of prompts with their answers; the answers alone are targets.
+
+    T is rounded up, to `most` at most.
+    """
     longest = max(len(prompt) + len(answer) - 1 for prompt, answer in pairs)
-    shape = (len(pairs), -(-longest // ROUND_TO) * ROUND_TO)
+    shape = (len(pairs), max(longest, min(most, -(-longest // ROUND_TO) * ROUND_TO)))
     ids = np.zeros(shape, np.int64)
     targets = np.full(shape, IGNORE, np.int64)
     for number, (prompt, answer) in enumerate(pairs):

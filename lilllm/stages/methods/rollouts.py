@@ -84,8 +84,8 @@ def _end_of_answer(tokenizer: Tokenizer) -> int:
     learnt = [id for id, target in zip(ids, mask, strict=True) if target]
     if not learnt or learnt[-1] not in tokenizer.stop_ids:
         raise CheckpointError(
-            "the chat template does not end an answer with a token that ends a text, so answers "
-            "would never be complete",
-            "take a base that was finetuned as a chat model",
+            "method=grpo: the chat template of the base does not end an answer with a token that "
+            "ends a text, so answers would never be complete",
+            "name as its base a checkpoint that was finetuned as a chat model",
         )
     return learnt[-1]
