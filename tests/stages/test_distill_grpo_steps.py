@@ -173,6 +173,17 @@ def test_another_teacher_or_reward_is_other_work(monkeypatch: pytest.MonkeyPatch
     assert "--fresh" in finetune(GRPO, code=2)["hint"], "rewards read the words"
 
 
+def test_likely_answers_are_rewarded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.Rollouts", Said)
+    rewards = []
+    for weight in (0, 1):
+        finetune(GRPO | {"likelihood_weight": weight})
+        line = Path("runs/tiny/finetune/x/rollouts.jsonl").read_text().splitlines()[0]
+        rewards.append(json.loads(line)["reward"])
+        remove(Path("runs/tiny"))
+    assert 0 < rewards[1] - rewards[0] < 1, "a mean probability"
+
+
 def test_answers_are_not_filled_up_beyond_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lilllm.stages.methods.grpo.ROUND_TO", 1000)
     assert finetune(GRPO)["step"] == 4
