@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,23 @@ def test_another_teacher_or_reward_is_other_work(monkeypatch: pytest.MonkeyPatch
     rows = [row | {"words": ["other"]} for row in ROWS]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "--fresh" in finetune(GRPO, code=2)["hint"], "rewards read the words"
+
+
+class Cut(Said):
+    """The same, cut off."""
+
+    def __call__(self, prompts: Sequence[list[int]], keys: Sequence[int]) -> list[list[Answer]]:
+        groups = super().__call__(prompts, keys)
+        return [[replace(answer, complete=False) for answer in group] for group in groups]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_answers_that_were_cut_off_are_judged_if_asked(
+    judged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.Rollouts", Cut)
+    finetune(GRPO | {"judge_cut_answers": judged, "likelihood_weight": 1})
+    assert (sum(step["reward"] for step in steps()) > 0) is judged
 
 
 def test_likely_answers_are_rewarded_too(monkeypatch: pytest.MonkeyPatch) -> None:

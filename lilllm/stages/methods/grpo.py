@@ -93,9 +93,11 @@ class AnsweredPrompts:
         judged = [self._judge(prompt, answer) for prompt, answer in pairs]
         rewards = np.array([reward for reward, _ in judged], np.float32)
         if self._section.likelihood_weight:
-            complete = np.array([answer.complete for _, answer in pairs])
+            cut = np.array([not answer.complete for _, answer in pairs])
             likely = np.exp(reference.sum(axis=1) / (targets != IGNORE).sum(axis=1))
-            rewards += self._section.likelihood_weight * complete * likely
+            if not self._section.judge_cut_answers:
+                likely[cut] = 0
+            rewards += self._section.likelihood_weight * likely
         size = self._section.group_size
         self._record(
             [
@@ -145,7 +147,8 @@ def plan(job: Job) -> Plan:
             return token_logprobs(reference, moved[0], moved[1]).float().cpu().numpy()
 
     def judge(prompt: Prompt, answer: Answer) -> tuple[float, bool]:
-        return score(rewards, prompt.text, answer.text, prompt.row, answer.complete)
+        counts = answer.complete or section.judge_cut_answers
+        return score(rewards, prompt.text, answer.text, prompt.row, counts)
 
     def record(split: str, rows: list[dict[str, Any]]) -> None:
         if job.world.is_first:
