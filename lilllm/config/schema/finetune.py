@@ -144,8 +144,8 @@ class FinetuneConfig(OptimizationConfig):
     answer_tokens: Count = 256
     """grpo: most tokens of an answer; one that is cut off has no reward."""
     judge_cut_answers: bool = False
-    """grpo: reward what was cut off too. Only how an answer begins is trained then: quicker, and what
-    comes later does not drift."""
+    """grpo: reward what was cut off too. Only how an answer begins is trained then: quicker, and
+    what comes later does not drift."""
     kl_weight: NonNegativeFloat = 0.04
     """grpo: how much drifting away from the base costs, per nat and token."""
     likelihood_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
