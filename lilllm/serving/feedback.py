@@ -144,7 +144,8 @@ class _Desk:
         try:
             await run_in_threadpool(self.desk.keep, row)
         except LilllmError as err:
-            self.pairs[body.id] = pair
+            if body.better is not None:
+                self.pairs[body.id] = pair
             raise ApiError(507, f"{err.message}; {err.hint}", "not_kept") from err
         return JSONResponse({"kept": row["feedback"]})
 
