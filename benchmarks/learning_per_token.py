@@ -2,10 +2,10 @@
 
     python benchmarks/learning_per_token.py TRAIN.txt VALID.txt [--work FOLDER] [--changes]
 
-Same tokenizer, data, width, depth and batch for both; each recipe with three learning rates, the
-best of them with three seeds. `--changes` instead takes the default recipe at a quarter of the
-tokens and turns one thing at a time. Bits per byte are those of the whole of VALID.txt, document
-by document. Runs that FOLDER already holds are not repeated; results go to
+Same tokenizer, data, width, depth and batch for both; each recipe with learning rates on both
+sides of its best one, and that one with three seeds. `--changes` instead takes the default recipe
+at a quarter of the tokens and turns one thing at a time. Bits per byte are those of the whole of
+VALID.txt, document by document. Runs that FOLDER already holds are not repeated; results go to
 benchmarks/results/learning-per-token.json.
 """
 
@@ -27,8 +27,8 @@ BASE = """
 tokenizer: {vocab_size: 2048}
 model: {d_model: 128, n_layers: 4, n_heads: 4, n_kv_heads: 4, d_ff: 344, max_seq_len: 448}
 pretrain: {batch_tokens: 3584, micro_batch_size: 8, eval_every: 0, save_every: 100000,
-           log_every: 50, compile: false}
-precision: fp32
+           log_every: 50, compile: true}
+precision: bf16
 """
 NANOGPT = (
     "model.qk_norm=false", "model.zero_init=false", "model.init_std=0.02",
@@ -41,7 +41,7 @@ OURS = (
     "pretrain.schedule=wsd", "pretrain.decay_fraction=0.5", "pretrain.min_lr_ratio=0.02",
     "pretrain.warmup_steps=15",
 )  # fmt: skip
-NANOGPT_RATES = {rate: (f"pretrain.lr={rate}",) for rate in ("1e-3", "2e-3", "4e-3")}
+NANOGPT_RATES = {rate: (f"pretrain.lr={rate}",) for rate in ("2e-3", "4e-3", "8e-3", "1.6e-2")}
 OURS_RATES = {
     f"{muon} and {rest}": (f"pretrain.muon_lr={muon}", f"pretrain.lr={rest}")
     for muon, rest in (("0.01", "2e-3"), ("0.02", "4e-3"), ("0.04", "8e-3"))

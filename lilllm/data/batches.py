@@ -45,6 +45,16 @@ class Windows(Protocol):
         ...
 
 
+def longest_first(windows: Windows, rows: Ints) -> Ints:
+    """Rows in an order that fills up little when neighbours are read together.
+
+    Tables of samples that differ in length say each one's as `lengths` [rows of the table]; others
+    keep their order. Longest first, so that a batch too large for the memory fails at once.
+    """
+    lengths: Ints | None = getattr(windows, "lengths", None)
+    return rows if lengths is None else rows[np.argsort(-lengths[rows], kind="stable")]
+
+
 def permute(index: Ints, size: int, key: int) -> Ints:
     """Positions of `index` in a pseudo-random order of range(size): a keyed bijection.
 

@@ -29,8 +29,8 @@ class LabelledTexts:
     def __init__(self, texts: Sequence[list[int]], labels: Sequence[int], fill_id: int) -> None:
         self._texts, self._fill_id = texts, fill_id
         self.labels = np.asarray(labels, dtype=np.int64)
-        self.length = mean_length(texts)
-        self._longest = max(map(len, texts), default=0)
+        self.lengths = np.asarray([len(text) for text in texts], dtype=np.int64)
+        self.length = _mean(self.lengths)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -39,7 +39,7 @@ class LabelledTexts:
         """Ids [B, T], the position of each text's last token [B], and its class [B]."""
         chosen = [self._texts[row] for row in rows.tolist()]
         last = np.asarray([len(text) - 1 for text in chosen], dtype=np.int64)
-        return fill_up(chosen, self._fill_id, self._longest), last, self.labels[rows]
+        return fill_up(chosen, self._fill_id, self.lengths.max()), last, self.labels[rows]
 
 
 class AnswerPairs:
@@ -57,9 +57,9 @@ class AnswerPairs:
         self._sides, self._fill_id = (chosen, rejected), fill_id
         self.reference: NDArray[np.float32] = np.zeros((len(chosen), 2), dtype=np.float32)
         """Log-probabilities [rows, 2] of the answers, better ones first."""
-        both = [ids for side in self._sides for ids, _ in side]
-        self.length = 2 * mean_length(both)
-        self._longest = max(map(len, both), default=0)
+        sides = [np.asarray([len(ids) for ids, _ in side], dtype=np.int64) for side in self._sides]
+        self.lengths = np.maximum(*sides)
+        self.length = _mean(sides[0] + sides[1])
 
     def __len__(self) -> int:
         return len(self._sides[0])
@@ -67,7 +67,7 @@ class AnswerPairs:
     def read(self, rows: Ints) -> tuple[Ints, Ints, NDArray[np.float32]]:
         """Ids and targets [B, 2, T], and the reference [B, 2]."""
         texts = [side[row] for row in rows.tolist() for side in self._sides]
-        ids = fill_up([ids for ids, _ in texts], self._fill_id, self._longest)
+        ids = fill_up([ids for ids, _ in texts], self._fill_id, self.lengths.max())
         targets = targets_of(ids, [mask for _, mask in texts])
         shape = (len(rows), 2, -1)
         return ids.reshape(shape), targets.reshape(shape), self.reference[rows]
@@ -82,7 +82,7 @@ def targets_of(ids: Ints, masks: Sequence[Sequence[int]]) -> Ints:
     return targets
 
 
-def fill_up(texts: Sequence[list[int]], fill_id: int, most: int) -> Ints:
+def fill_up(texts: Sequence[list[int]], fill_id: int, most: int | np.int64) -> Ints:
     """Texts of unequal length, none longer than `most`, as one array [B, T]; T is at most that."""
     width = min(most, -(-max(map(len, texts)) // MULTIPLE) * MULTIPLE)
     ids = np.full((len(texts), width), fill_id, dtype=np.int64)
@@ -91,6 +91,6 @@ def fill_up(texts: Sequence[list[int]], fill_id: int, most: int) -> Ints:
     return ids
 
 
-def mean_length(texts: Sequence[list[int]]) -> int:
-    """The mean of their lengths, rounded up."""
-    return -(-sum(map(len, texts)) // max(1, len(texts)))
+def _mean(lengths: Ints) -> int:
+    """The mean, rounded up; 0 of none."""
+    return -(-int(lengths.sum()) // max(1, len(lengths)))

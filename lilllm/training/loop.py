@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lilllm.data.batches import sample_rows
+from lilllm.data.batches import longest_first, sample_rows
 from lilllm.errors import Interrupted
 from lilllm.events import Note, Sampled, Saved, Validated
 from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
@@ -146,7 +146,7 @@ def _step(run: Run, parallel: Parallel, ahead: Ahead | None) -> Outcome:
     config, step, world = run.config, run.counters.step, run.world
     rows = sample_rows(run.counters.samples, run.sequences, len(run.windows), run.seed)
     share = run.sequences // world.size
-    own_rows = rows[world.rank * share : (world.rank + 1) * share]
+    own_rows = longest_first(run.windows, rows[world.rank * share : (world.rank + 1) * share])
     starts = range(0, share, config.micro_batch_size)
     loss_scale = run.counters.loss_scale if run.machine.precision == "fp16" else 1.0
     sums = torch.zeros((), device=run.machine.device)  # of losses, of their unit, of measures

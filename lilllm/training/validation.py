@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lilllm.data.batches import Windows, sample_rows
+from lilllm.data.batches import Windows, longest_first, sample_rows
 from lilllm.model.transformer import Transformer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
@@ -40,7 +40,7 @@ def held_out_means(
     wanted = min(len(windows), max(1, max_tokens // windows.length))
     if not wanted:
         return {}
-    rows = np.sort(sample_rows(0, wanted, len(windows), seed=0))
+    rows = longest_first(windows, np.sort(sample_rows(0, wanted, len(windows), seed=0)))
     sums = torch.zeros((), dtype=torch.float64)  # of losses, of their unit, of measures
     for start in range(0, wanted, micro_batch_size * world.size):
         poll()

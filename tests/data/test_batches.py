@@ -5,11 +5,13 @@ from lilllm.data.batches import (
     IGNORE,
     PackedWindows,
     StreamWindows,
+    longest_first,
     pack_best_fit,
     permute,
     sample_rows,
     split_documents,
 )
+from lilllm.data.tables import AnswerPairs, LabelledTexts
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 4097])
@@ -102,3 +104,16 @@ def test_masked_rows_have_targets_only_where_the_mask_says() -> None:
     first, second = [IGNORE, 12, 13, 14], [16, 17, IGNORE, IGNORE, 20, 21]
     # the last input of each row has nothing to predict
     assert batch.targets[0].tolist() == [*first, IGNORE, *second, IGNORE, *[IGNORE] * 4]
+
+
+def test_samples_of_unequal_length_are_read_longest_first_and_little_is_filled_up() -> None:
+    sizes = [20, 3, 9, 90, 20, 88, 2, 10]
+    answers = [(list(range(size)), [1] * size) for size in sizes]
+    table = AnswerPairs(answers, [([1, 2], [0, 1])] * len(sizes), fill_id=0)
+    rows = np.array([6, 0, 3, 4, 5, 1])
+    ordered = longest_first(table, rows)
+    assert ordered.tolist() == [3, 5, 0, 4, 1, 6]
+    widths = [table.read(ordered[at : at + 2])[0].shape[-1] for at in (0, 2, 4)]
+    assert widths == [90, 24, 8]
+    texts = LabelledTexts([ids for ids, _ in answers], [0] * len(sizes), fill_id=0)
+    assert longest_first(texts, rows).tolist() == ordered.tolist()

@@ -79,6 +79,9 @@ class DpoConfig(Section):
     """How closely the model stays with its base: the larger, the closer."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of the pairs whose verdict is taken to be wrong."""
+    likelihood_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Weight of the better answer's loss in nats per token: keeps it likely, so that the text stays
+    good (Pang et al. 2024, arXiv:2404.19733)."""
 
 
 class FinetuneConfig(OptimizationConfig):

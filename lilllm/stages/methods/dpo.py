@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from lilllm.data import BadRows
+from lilllm.data.batches import longest_first
 from lilllm.data.preferences import Preference, to_preference
 from lilllm.data.tables import AnswerPairs, Encoded
 from lilllm.errors import DataError
@@ -45,7 +46,7 @@ def plan(job: Job) -> Plan:
     _add_reference(job, data_hash, {"train": train, "val": held_out})
     options = job.section.dpo
     return Plan(
-        objective=dpo_loss(options.beta, options.label_smoothing),
+        objective=dpo_loss(options.beta, options.label_smoothing, options.likelihood_weight),
         windows=train,
         held_out=held_out,
         rows=len(train),
@@ -120,8 +121,9 @@ def _score(job: Job, table: AnswerPairs, name: str) -> NDArray[np.float32]:
     scores = np.zeros((len(table), 2), dtype=np.float32)
     size = job.section.micro_batch_size
     with torch.no_grad(), job.machine.autocast():
+        everything = longest_first(table, np.arange(len(table)))
         for start in range(0, len(table), size):
-            rows = np.arange(start, min(start + size, len(table)))
+            rows = everything[start : start + size]
             ids, targets, _ = move(table.read(rows), job.machine.device)
             assert ids is not None and targets is not None
             found = token_logprobs(job.model, ids.flatten(0, 1), targets.flatten(0, 1)).sum(dim=1)
