@@ -49,7 +49,7 @@ def write_error(path: Path, err: OSError) -> RunError:
     return RunError(
         f"{path}: cannot be written ({reason})",
         "free some space or make the folder writable, then run the same command again: "
-        "it continues from the last save",
+        "what was saved is kept",
     )
 
 
@@ -233,6 +233,9 @@ def restore_folders(folder: Path, name: str = "") -> None:
                 raise write_error(path, err) from err
 
 
+LOCK_PREFIX = ".lock-"
+
+
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Let one process at a time write a folder; a dead process holds nothing.
@@ -259,7 +262,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def lock_of(folder: Path) -> Path:
     """The lock file of a folder; it is there while `lock_folder` holds it, or was killed."""
-    return folder.with_name(f".lock-{folder.name}")
+    return folder.with_name(LOCK_PREFIX + folder.name)
+
+
+def locked_by(lock: Path) -> Path:
+    """The folder of a lock file."""
+    return lock.with_name(lock.name.removeprefix(LOCK_PREFIX))
 
 
 def _locked_file(path: Path) -> IO[bytes]:

@@ -33,6 +33,10 @@ s        another question
 q        the end, as Ctrl-D"""
 
 
+MOST_IN_VAIN = 20
+"""Questions in a row with two equal answers after which there is nothing to judge."""
+
+
 def feedback(
     checkpoint: Target = None,
     against: Annotated[
@@ -60,6 +64,7 @@ def feedback(
     Example: lilllm feedback runs/demo --out votes.jsonl
     """
     from lilllm.cli.render import run_command
+    from lilllm.errors import ConfigError, DataError
 
     given = {
         "max_new_tokens": max_new_tokens,
@@ -74,6 +79,8 @@ def feedback(
 
         prebuild("decode")  # while torch is imported
         sampling_options({}, given)  # a wrong one is told before anything is loaded
+        if out is not None and out.suffix != ".jsonl":
+            raise ConfigError(f"--out {out}: votes are kept as JSON lines", f"--out {out}.jsonl")
         from lilllm.cli.display import console
         from lilllm.data.journal import Journal
         from lilllm.stages.collect_feedback import Collector, default_path, read_prompts
@@ -90,8 +97,15 @@ def feedback(
         journal = Journal(out or default_path(writers[0]), report)
         collector = Collector(journal, options, report, writers, seed)
         screen = console(stderr=json)
+        in_vain = 0
         for number, question in enumerate(questions):
             pair = collector.pair(number, question)
+            in_vain = 0 if pair is not None else in_vain + 1
+            if in_vain == MOST_IN_VAIN:
+                raise DataError(
+                    f"{MOST_IN_VAIN} questions in a row got two equal answers",
+                    "--temperature 0.8, or --against another checkpoint",
+                )
             if pair is not None and not _judge(collector, pair, screen, report):
                 break
         return collector.result()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lilllm.data.text import is_unicode
 from lilllm.errors import DataError
 
 Message = dict[str, str]
@@ -143,6 +144,8 @@ def text_of(row: Mapping[str, Any], field: str, where: str) -> str:
         return str(value)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: field {field!r} is empty or not text")
+    if not is_unicode(value):
+        raise DataError(f"{where}: field {field!r} is not valid Unicode (a lone surrogate)")
     return value
 
 

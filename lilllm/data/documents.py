@@ -17,7 +17,7 @@ from lilllm.data.builtin import (
 )
 from lilllm.data.inputs import Input, find_inputs
 from lilllm.data.rows import file_rows
-from lilllm.data.text import Piece, text_pieces
+from lilllm.data.text import Piece, is_unicode, text_pieces
 from lilllm.errors import DataError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def row_documents(
     for row, where in rows:
         text = row.get(field)
         if isinstance(text, str):
-            if text.isascii() or _encodable(text):
+            if is_unicode(text):
                 yield Document(text.strip(), where)
             else:
                 on_bad_row(where, f"the field {field!r} is not valid Unicode (a lone surrogate)")
@@ -104,14 +104,6 @@ def row_documents(
         else:
             kind = "nothing" if text is None else type(text).__name__
             on_bad_row(where, f"the field {field!r} holds {kind}, not text")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_rows(
@@ -134,24 +126,22 @@ def read_rows(
     """
     on_bad = handler(on_bad_row)
     rows = islice(_rows(source, on_bad, seed, columns), source.documents)
-    return _renamed(rows, source.fields) if source.fields else rows
+    return _renamed(rows, source.fields, on_bad) if source.fields else rows
 
 
 def _renamed(
-    rows: Iterator[tuple[dict[str, Any], str]], fields: dict[str, str]
+    rows: Iterator[tuple[dict[str, Any], str]], fields: dict[str, str], on_bad: OnBadRow
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Rows whose fields have our names; those that are not named are left out.
 
-    Raises:
-        DataError: a row lacks a field that was named.
+    `on_bad` is told of a row that lacks a field that was named.
     """
     for row, where in rows:
         missing = [theirs for theirs in fields.values() if theirs not in row]
         if missing:
-            raise DataError(
-                f"{where}: no field {missing[0]!r}; the row has: {', '.join(map(str, row))}",
-                "the source's `fields` maps our names to those of the file",
-            )
+            have = ", ".join(map(str, row))
+            on_bad(where, f"no field {missing[0]!r}, which `fields` names; the row has: {have}")
+            continue
         yield {ours: row[theirs] for ours, theirs in fields.items()}, where
 
 

@@ -7,7 +7,8 @@ from lilllm.errors import DataError
 
 TIMEOUT_SECONDS = 5.0
 OFFLINE_HINT = (
-    "without a network use the built-in stories, data.sources=[builtin:stories], or files of yours"
+    "without a network use built-in rows instead, data.sources=[builtin:stories] and "
+    "finetune.NAME.sources=[builtin:stories-instruct], or files of yours"
 )
 
 

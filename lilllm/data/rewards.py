@@ -46,6 +46,18 @@ def make_reward(config: RewardConfig) -> Reward:
             return load_function(config.function)
 
 
+def check_row(config: RewardConfig, row: Mapping[str, Any]) -> None:
+    """Do nothing if a row has what a reward checks answers with.
+
+    Raises:
+        DataError: it has not.
+    """
+    if config.kind == "words":
+        _words("", _field(row, config.field or "words"))
+    elif config.kind == "number":
+        _number("", _field(row, config.field or "answer"))
+
+
 def score(
     rewards: Sequence[tuple[RewardConfig, Reward]],
     prompt: str,
@@ -134,7 +146,9 @@ def _field(row: Mapping[str, Any], name: str) -> Any:
 
 def _words(answer: str, wanted: Any) -> float:
     """Share of the asked words that stand in the answer as whole words."""
-    words = re.split(r"[,\s]+", wanted.strip()) if isinstance(wanted, str) else list(wanted)
+    words = re.split(r"[,\s]+", wanted.strip()) if isinstance(wanted, str) else wanted
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise DataError(f"a row's words are {wanted!r}, not words in a list or in one text")
     if not words:
         raise DataError("a row asks for no words, so every answer would do")
     return 1 - len(missing_words(answer, words)) / len(words)

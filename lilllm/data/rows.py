@@ -10,6 +10,9 @@ from lilllm.data.inputs import DAMAGED_HINT, Input, open_input
 from lilllm.data.lines import BLOCK_BYTES, BOM, read_blocks, read_lines, utf8_problem, without_bom
 from lilllm.errors import DataError
 
+CONVERSATIONS = ("messages", "conversations")
+"""Fields whose array of objects is one row, not rows."""
+
 Row = tuple[dict[str, Any], str]
 MAX_FIELD_CHARACTERS = 64 << 20
 """A longer field of a .csv file is a quotation mark that nobody closed."""
@@ -186,7 +189,7 @@ def _skip(text: str, position: int, characters: str) -> int:
 
 
 def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator[Row]:
-    """One object: its only array of objects, else the object itself."""
+    """One object: its only array of objects, else the object itself, as one conversation is."""
     try:
         value = json.loads(content.decode())
     except UnicodeDecodeError as err:
@@ -200,7 +203,8 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
         on_bad_row(input.path, f"a JSON object or array is expected, not {_kind_of(value)}")
         return
     arrays = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-    rows = arrays[0] if len(arrays) == 1 else [value]
+    is_row = any(isinstance(value.get(key), list) for key in CONVERSATIONS)
+    rows = arrays[0] if len(arrays) == 1 and not is_row else [value]
     for number, row in enumerate(rows, 1):
         if isinstance(row, dict):
             yield row, f"{input.path}: item {number}"
@@ -233,6 +237,13 @@ def _csv_rows(
         try:
             fields = take()
         except csv.Error as err:
+            if names is None or "unexpected end" in str(err):  # no row, but the rest of the file
+                reason = (
+                    "its header cannot be read"
+                    if names is None
+                    else ("a quotation mark is opened here and never closed")
+                )
+                raise DataError(f"{input.path}:{line}: {reason} ({err})", DAMAGED_HINT) from err
             on_bad_row(f"{input.path}:{line}", f"not valid {input.kind.upper()} ({err})")
             continue
         if fields is None:
@@ -240,6 +251,8 @@ def _csv_rows(
         if bad:
             number, reason = bad[0]
             bad.clear()
+            if names is None:
+                raise DataError(f"{input.path}:{number}: its header: {reason}", DAMAGED_HINT)
             on_bad_row(f"{input.path}:{number}", reason)
         elif not fields:
             continue

@@ -142,3 +142,11 @@ def safe_cut(text: str) -> int:
         if text[index].isspace() and not text[index - 1].isspace():
             return index
     return len(text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8; JSON may hold lone surrogates, which cannot."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lilllm.config.schema import GenerateConfig
+from lilllm.data.journal import Journal
 from lilllm.errors import ConfigError, LilllmError
-from lilllm.events import Caution, Note, Report
+from lilllm.events import Caution, Note, Report, silent
 from lilllm.files import write_json
 from lilllm.inference import Engine, Sample
 from lilllm.stages.find_checkpoint import Loaded
@@ -113,10 +114,16 @@ class Chat:
     def save(self, path: Path) -> None:
         """Write the conversation as a row for finetuning: `{"messages": [...]}`.
 
+        A .jsonl file gets one line more, any other file is replaced.
+
         Raises:
             RunError: it cannot be written.
         """
-        write_json(path, {"checkpoint": str(self.loaded.folder), "messages": self.messages})
+        row = {"checkpoint": str(self.loaded.folder), "messages": self.messages}
+        if path.suffix == ".jsonl":
+            Journal(path, silent).append([row])
+        else:
+            write_json(path, row)
 
     def _prompt(self) -> list[int]:
         """Ids of as much of the conversation as leaves room for an answer."""

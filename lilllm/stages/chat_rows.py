@@ -128,9 +128,13 @@ def _tokenize(
     too_long = cut = 0
     shapes: Counter[str] = Counter()
     for number, row in enumerate(_read(config, seed, bad), 1):
+        try:
+            pieces = [_encode(encoder, row)]
+        except DataError as err:
+            bad(row.where, err.message)
+            continue
         shapes[row.shape] += 1
         content.update(row.hash)
-        pieces = [_encode(encoder, row)]
         if len(pieces[0][0]) > max_seq_len:
             pieces = _fit(encoder, row, max_seq_len, config.too_long, len(pieces[0][0]))
             too_long += not pieces
@@ -164,12 +168,9 @@ def _tokenize(
 
 
 def _encode(encoder: RowEncoder, row: "_Row") -> Encoded:
-    try:
-        ids, mask = encoder.encode(row.content)
-    except DataError as err:
-        raise DataError(f"{row.where}: {err.message}", err.hint) from err
+    ids, mask = encoder.encode(row.content)
     if not any(mask):
-        raise DataError(f"{row.where}: nothing in this row is to be learnt")
+        raise DataError("nothing in this row is to be learnt")
     return ids, mask
 
 

@@ -240,6 +240,6 @@ def _measure(
         batch_tokens=section.batch_tokens,
         on_progress=progress,
     )
-    if section.max_documents is not None:
-        report(Note(f"only {measures['documents']:,} documents: eval.max_documents"))
+    if measures["documents"] == section.max_documents:
+        report(Note(f"the first {section.max_documents:,} documents: eval.max_documents"))
     return measures

@@ -35,6 +35,7 @@ from lilllm.model.quantized import Bits
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.hardware import DTYPES, resolve_device
+from lilllm.training.metrics import last_time
 
 STEPS = "step-*"
 MAKE_ONE = "`lilllm run configs/demo.yaml` makes one, or name a checkpoint folder"
@@ -164,6 +165,11 @@ def named_generate(target: Path | None) -> GenerateConfig | None:
 
 def _within(target: Path) -> tuple[list[Path], CheckpointError]:
     """Checkpoints that a config file, stage folder or run folder may mean, best first."""
+    if _is_gguf(target):
+        raise CheckpointError(
+            f"{target}: a GGUF file, not a checkpoint folder",
+            f"`lilllm import {target} --to FOLDER` makes one of it",
+        )
     if is_config_file(target):
         found, root = _of_config(load_config(target))
         command = f"`lilllm pretrain {target}` makes one"
@@ -178,6 +184,14 @@ def _within(target: Path) -> tuple[list[Path], CheckpointError]:
     if not found and (target / "config.json").is_file():
         verify(target, lambda event: None)  # says what is missing of a model folder
     return found, CheckpointError(f"{target}: no checkpoint in it", _known())
+
+
+def _is_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def _of_config(config: Config) -> tuple[list[Path], Path]:
@@ -211,7 +225,12 @@ def _all_checkpoints(runs: Path) -> Iterable[Path]:
 
 
 def _age_key(folder: Path) -> tuple[float, str]:
-    """When a checkpoint was completed; equal times are told apart by the name of the step."""
+    """When its stage last did something, and the name of the step.
+
+    The stage's own log tells it, because a copy of a run has other times of its files.
+    """
+    if at := last_time(folder.parent / "metrics.jsonl"):
+        return at, folder.name
     manifest = folder / MANIFEST
     try:
         return (manifest if manifest.is_file() else folder).stat().st_mtime, folder.name

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
-from lilllm.errors import CheckpointError, ConfigError
+from lilllm.errors import CheckpointError, ConfigError, LilllmError
 from lilllm.events import Note, Report, short_count, silent
 from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
@@ -32,6 +32,7 @@ from lilllm.stages.score_tasks import Scorer
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
+    put_back,
     trackers_of,
     wants_compile,
     write_weights,
@@ -80,7 +81,7 @@ METHODS: dict[str, Callable[[Job], Plan]] = {
 
 def stage_keys(name: str) -> tuple[str, ...]:
     """The config keys that the weights of a step depend on, besides its base."""
-    return ("seed", "device", "precision", "threads", f"finetune.{name}")
+    return ("seed", "device", "precision", "threads", "model.dropout", f"finetune.{name}")
 
 
 def other_inputs(section: FinetuneConfig) -> list[str]:
@@ -126,22 +127,20 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     config, machine, resume_from = open_stage(
         folder, config, stage_keys(name), report, fresh, world
     )
+    section = config.finetune[name]
     dropout = config.model.dropout if section.dropout is None else section.dropout
     model = load_model(base, device=machine.device, dropout=dropout)
-    if model.shape.n_labels and section.method != "classify":
-        raise CheckpointError(
-            f"{base}: a classifier, which writes no text to train further",
-            f"name a language model with finetune.{name}.base",
-        )
     length = min(config.model.max_seq_len, model.shape.max_seq_len)
     job = Job(
         *(config, name, section, folder, base, model, tokenizer, machine, world, length),
         *(resume_from, report),
     )
-    plan = METHODS[section.method](job)
-    if section.lora is not None:
-        _add_lora(job, section.lora)
-    training = _prepare(job, plan)
+    try:
+        plan, training = _planned(job)
+    except LilllmError:
+        if fresh and world.is_first:  # what was there is better than nothing
+            put_back(folder, layout(config).root)
+        raise
     _describe(job, plan, training)
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
@@ -160,6 +159,20 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
         trained_parameters=trained_parameters(model),
         measures=measures,
     )
+
+
+def _planned(job: Job) -> tuple[Plan, Run]:
+    """What a step trains on, and its training."""
+    section = job.section
+    if job.model.shape.n_labels and section.method != "classify":
+        raise CheckpointError(
+            f"{job.base}: a classifier, which writes no text to train further",
+            f"name a language model with finetune.{job.name}.base",
+        )
+    plan = METHODS[section.method](job)
+    if section.lora is not None:
+        _add_lora(job, section.lora)
+    return plan, _prepare(job, plan)
 
 
 def _measure(job: Job, plan: Plan) -> Measures:
@@ -195,9 +208,15 @@ def _prepare(job: Job, plan: Plan) -> Run:
             load_weights(job.resume_from, model)
         else:
             load_adapter(job.resume_from / ADAPTER_FOLDER, model)
-    sequences = plan.batch_rows or section.batch_tokens // plan.windows.length
-    steps = plan.steps or step_count(section, len(plan.windows), sequences)
     length = plan.windows.length
+    if plan.batch_rows is None and section.batch_tokens % length:
+        raise ConfigError(
+            f"finetune.{job.name}.batch_tokens={section.batch_tokens} is not a multiple of the "
+            f"{length} positions that {job.base} takes",
+            f"finetune.{job.name}.batch_tokens={-(-section.batch_tokens // length) * length}",
+        )
+    sequences = plan.batch_rows or section.batch_tokens // length
+    steps = plan.steps or step_count(section, len(plan.windows), sequences)
     flops = flops_per_token(model.shape, length) * steps * sequences * length
     return Run(
         stage=f"finetune.{job.name}",

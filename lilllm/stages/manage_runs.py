@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilllm.config.layout import RUNS
-from lilllm.errors import ConfigError
-from lilllm.files import write_error
+from lilllm.errors import ConfigError, RunError
+from lilllm.files import LOCK_PREFIX, lock_folder, locked_by
 from lilllm.training.metrics import read_metrics
 from lilllm.training.state import checkpoints, read_marker
 
@@ -46,16 +46,24 @@ def remove_run(name: str, root: Path = RUNS) -> Path:
 
     Raises:
         ConfigError: there is no such run.
-        RunError: it cannot be deleted.
+        RunError: it is being worked on, or cannot be deleted.
     """
     folder = root / name
     if not name or Path(name).name != name or name in {".", ".."} or not folder.is_dir():
         known = ", ".join(run.name for run in list_runs(root)) or "none"
         raise ConfigError(f"{folder}: no such run", f"runs here: {known}")
+    for lock in folder.rglob(f"{LOCK_PREFIX}*"):
+        with lock_folder(locked_by(lock)):  # or somebody is at work; a killed process holds none
+            pass
     try:
-        shutil.rmtree(folder)
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
     except OSError as err:
-        raise write_error(folder, err) from err
+        raise RunError(
+            f"{folder}: cannot be removed ({err.strerror or err})", "remove it by hand"
+        ) from err
     return folder
 
 

@@ -35,7 +35,7 @@ from lilllm.files import (
 from lilllm.model.checkpoint import weights_hash
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
-from lilllm.stages.model_shape import resolve_shape
+from lilllm.stages.model_shape import planned_vocab_size, resolve_shape
 from lilllm.stages.training_stage import FREE_KEYS, refuse_changes
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World, join
@@ -112,12 +112,8 @@ def stages_of(config: Config) -> list[Stage]:
                 [
                     _newest_weights_hash(_last_training_folder(config)),
                     [
-                        prepare.source_identity(source)
-                        for sources in (
-                            config.eval.sources,
-                            *(task.sources for task in config.eval.tasks.values()),
-                        )
-                        for source in sources
+                        *(prepare.source_identity(source) for source in config.eval.sources),
+                        *(_of_task(config, name) for name in config.eval.tasks),
                     ],
                 ],
             ),
@@ -205,12 +201,37 @@ def _run(stage: Stage, report: Report, fresh: bool, world: World) -> dict[str, A
 
 
 def _needed(stages: list[Stage], config: Config) -> list[Stage]:
-    """The stages that the last one builds on; a step with a base of its own needs none before."""
+    """The last stage and what it builds on, in order.
+
+    An evaluation, which ends `lilllm run`, wants every step of finetuning. A step whose `base` is
+    another run's needs nothing before it.
+    """
+    names = [stage.name for stage in stages]
+    wanted = {names[-1]}
+    if names[-1] == "eval":
+        steps = {f"finetune.{step}" for step in config.finetune}
+        wanted |= steps or {"pretrain"}
+        if not (config.eval.sources or config.eval.tasks):
+            wanted.add("data")
     for number in range(len(stages) - 1, -1, -1):
-        step = stages[number].name.removeprefix("finetune.")
-        if step != stages[number].name and config.finetune[step].base != "auto":
-            return stages[number:]
-    return stages
+        if names[number] in wanted:
+            wanted |= _built_on(stages, number, config)
+    return [stage for stage in stages if stage.name in wanted]
+
+
+def _built_on(stages: list[Stage], number: int, config: Config) -> set[str]:
+    """Names of the stages whose result a stage reads."""
+    name = stages[number].name
+    if not name.startswith("finetune."):
+        return {"data": {"tokenizer"}, "pretrain": {"tokenizer", "data"}}.get(name, set())
+    base = config.finetune[name.removeprefix("finetune.")].base
+    if base == "auto":
+        return {stages[number - 1].name}
+    place = Path(base).resolve()
+    if place == layout(config).root.resolve():
+        return {stages[number - 1].name}
+    folders = {stage.name: stage.folder.resolve() for stage in stages[:number]}
+    return {known for known, folder in folders.items() if folder in (place, *place.parents)}
 
 
 def _finetune_stage(config: Config, name: str) -> Stage:
@@ -220,7 +241,9 @@ def _finetune_stage(config: Config, name: str) -> Stage:
     def inputs() -> str:
         base = finetune.base_checkpoint(config, name, silent)
         sources = [prepare.source_identity(source) for source in section.sources]
-        return _hash(config, keys, [weights_hash(base), sources, *finetune.other_inputs(section)])
+        tasks = [(name, _of_task(config, name)) for name in section.tasks]
+        others = finetune.other_inputs(section)
+        return _hash(config, keys, [weights_hash(base), sources, *others, *tasks])
 
     return Stage(
         f"finetune.{name}",
@@ -230,6 +253,13 @@ def _finetune_stage(config: Config, name: str) -> Stage:
         f"{section.method} on " + ", ".join(source.path for source in section.sources),
         keys,
     )
+
+
+def _of_task(config: Config, name: str) -> list[Any]:
+    """What the score of a task depends on besides the model."""
+    task = config.eval.tasks[name]
+    sources = [prepare.source_identity(source) for source in task.sources]
+    return [task.model_dump(mode="json"), sources]
 
 
 def _finished(stage: Stage) -> dict[str, Any] | None:
@@ -287,7 +317,7 @@ def _newest_weights_hash(stage_folder: Path) -> str:
 
 def _about_pretraining(config: Config) -> str:
     section = config.pretrain
-    vocab_size = config.model.vocab_size or config.tokenizer.vocab_size
+    vocab_size = planned_vocab_size(config)
     shape = resolve_shape(config.model, vocab_size)  # an estimate: the tokenizer decides
     parameters = sum(count_parameters(shape).values())
     tokens = section.steps * section.batch_tokens

@@ -16,7 +16,7 @@ from lilllm.model.transformer import (
     flops_per_token,
     init_weights,
 )
-from lilllm.stages.model_shape import resolve_shape
+from lilllm.stages.model_shape import planned_vocab_size, resolve_shape
 from lilllm.training.hardware import (
     Machine,
     keep_freed_memory,
@@ -68,8 +68,8 @@ class Plan:
 def run(config: Config, report: Report) -> Plan:
     """Plan the pretraining of a config.
 
-    Nothing is trained or written. The vocabulary is the one asked for: a corpus that is too
-    small for it makes a smaller one.
+    Nothing is trained or written. The vocabulary is that of `tokenizer.path`, or else the one asked
+    for: a corpus that is too small for it makes a smaller one.
 
     Raises:
         RunError: the named device is not there.
@@ -77,7 +77,7 @@ def run(config: Config, report: Report) -> Plan:
     keep_freed_memory()
     machine = resolve_machine(config)
     section = config.pretrain
-    shape = resolve_shape(config.model, config.model.vocab_size or config.tokenizer.vocab_size)
+    shape = resolve_shape(config.model, planned_vocab_size(config))
     parts = count_parameters(shape)
     parameters = sum(parts.values())
     flops = flops_per_token(shape)

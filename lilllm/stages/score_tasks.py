@@ -108,14 +108,8 @@ class Scorer:
             encoder.encode_prompt([*before, {"role": "user", "content": question}])
             for question in rows.questions
         ]
-        room = self.model.shape.max_seq_len - 1
         for prompt, where in zip(prompts, rows.where, strict=True):
-            if len(prompt) > room:
-                raise DataError(
-                    f"{where}: the question has {len(prompt)} tokens, the context holds "
-                    f"{self.model.shape.max_seq_len}",
-                    "leave it out, or take fewer shots",
-                )
+            self._check_room(len(prompt) + 1, where)
         stop = ("\n",) if task.format == "plain" else ()
         options = GenerateConfig(
             temperature=0, max_new_tokens=task.max_new_tokens, top_p=1.0, stop=stop
@@ -126,6 +120,15 @@ class Scorer:
             new_decoder=lambda: StreamDecoder(self.tokenizer),
         )
         return [sample.text.strip() for sample in engine.generate(prompts, options).samples]
+
+    def _check_room(self, tokens: int, where: str) -> None:
+        """Refuse a question that leaves no room for an answer of a token at least."""
+        if tokens > self.model.shape.max_seq_len:
+            raise DataError(
+                f"{where}: the question and an answer have {tokens} tokens, the context holds "
+                f"{self.model.shape.max_seq_len}",
+                "leave it out, or take fewer shots",
+            )
 
     def _ranked(
         self,
@@ -141,6 +144,9 @@ class Scorer:
             for question in rows.questions
             for label in labels
         ]
+        for number, where in enumerate(rows.where):
+            asked = texts[number * len(labels) : (number + 1) * len(labels)]
+            self._check_room(max(len(ids) for ids, _ in asked), where)
         scores = self._log_probabilities(texts).reshape(-1, len(labels))
         return [labels[number] for number in scores.argmax(-1)]
 

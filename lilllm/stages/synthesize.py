@@ -43,6 +43,10 @@ class SynthResult:
     seconds: float
 
 
+JOURNALS = ("rows.jsonl", "rejected.jsonl")
+"""What was kept, and what was not."""
+
+
 def run(config: Config, report: Report, fresh: bool = False) -> SynthResult:
     """Let the writer write until `synth.rows` are kept.
 
@@ -107,8 +111,8 @@ class _Synthesis:
     ) -> None:
         self.section, self.config, self.report = config.synth, config, report
         self.recipe, self.writer = recipe, writer
-        self.kept = Journal(folder / "rows.jsonl", report)
-        self.rejected = Journal(folder / "rejected.jsonl", report)
+        self.kept = Journal(folder / JOURNALS[0], report)
+        self.rejected = Journal(folder / JOURNALS[1], report)
         self.reasons: Counter[str] = Counter()
         self.earlier: list[dict[str, Any]] = []  # rows that earlier rounds kept
         self.latest: list[tuple[int, dict[str, Any]]] = []  # the others, by number of their ask
@@ -217,7 +221,8 @@ def _check_settings(folder: Path, config: Config, writer: Writer) -> None:
         **writer.identity,
     }
     path = folder / "settings.json"
-    if not path.is_file():
+    begun = any((folder / name).is_file() and (folder / name).stat().st_size for name in JOURNALS)
+    if not path.is_file() or not begun:
         write_json(path, settings)
         return
     stored = read_json(path, DataError)

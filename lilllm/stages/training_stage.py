@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from torch import Tensor
 import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
+from lilllm.config.schema.finetune import UNPACKED
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Report
-from lilllm.files import make_folder, write_atomic, write_error
+from lilllm.files import make_folder, remove, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
@@ -50,6 +52,9 @@ FREE_KEYS = frozenset(
 )
 """Keys about logging, saving, watching and where a step is computed: a run may continue with
 other values."""
+
+OLD = "old"
+"""Folder of a run that holds what fresh starts moved aside."""
 
 COMPILE_PAYS_AFTER = 1e13
 """FLOPs of a CPU run, some two minutes of a model of a few million parameters, from which compiling
@@ -91,11 +96,25 @@ def open_stage(
     return resolved, machine, latest
 
 
+def put_back(folder: Path, root: Path) -> None:
+    """Undo what a fresh start moved aside, when it ended before its first checkpoint.
+
+    Args:
+        folder: of the stage.
+        root: of its run.
+    """
+    moved = sorted((root / OLD).glob(f"{folder.name}-*"))
+    if moved and not checkpoints(folder):
+        remove(folder)
+        with suppress(OSError):
+            moved[-1].rename(folder)
+
+
 def _open(
     folder: Path, config: Config, keys: tuple[str, ...], report: Report, fresh: bool, several: bool
 ) -> tuple[Config, Machine, Path | None]:
     if fresh and folder.exists():
-        old = make_folder(layout(config).root / "old")
+        old = make_folder(layout(config).root / OLD)
         try:
             folder.rename(old / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         except OSError as err:
@@ -106,7 +125,7 @@ def _open(
         refuse_changes(folder, config, keys)
         config = _keep_resolved(config, stored)
     machine = resolve_machine(config)
-    config = config.model_copy(
+    config = _with_batch_rows(config, config).model_copy(
         update={
             "device": machine.device,
             "precision": machine.precision,
@@ -143,7 +162,7 @@ def stored_config(folder: Path) -> Config | None:
 
 def changed_keys(old: Config, new: Config, keys: Iterable[str]) -> list[str]:
     """`key: old -> new` for every key below `keys` that differs and is not free to change."""
-    new = _keep_resolved(new, old)
+    old, new = _with_batch_rows(old, old), _keep_resolved(new, old)
     before, after = (_flatten(config.model_dump(mode="json")) for config in (old, new))
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
@@ -161,7 +180,22 @@ def _keep_resolved(config: Config, stored: Config) -> Config:
         for key in ("device", "precision", "threads")
         if getattr(config, key) == "auto"
     }
-    return config.model_copy(update=update)
+    return _with_batch_rows(config.model_copy(update=update), stored)
+
+
+def _with_batch_rows(config: Config, stored: Config) -> Config:
+    """Steps whose `batch_rows` are not given keep those of `stored`, and first the micro batch.
+
+    So a step may be continued with another `micro_batch_size`, which says how it is computed.
+    """
+    steps = {}
+    for name, section in config.finetune.items():
+        if section.method in UNPACKED and section.batch_rows is None:
+            begun = stored.finetune.get(name, section)
+            rows = begun.batch_rows or begun.micro_batch_size
+            section = section.model_copy(update={"batch_rows": rows})
+        steps[name] = section
+    return config.model_copy(update={"finetune": steps})
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -61,6 +61,26 @@ def _ends_with_newline(file: Any) -> bool:
     return bool(ends)
 
 
+TAIL = 4096
+"""Bytes at the end of a log in which its last line is."""
+
+
+def last_time(path: Path) -> float:
+    """When the last event of a log was written, in seconds since the epoch; 0 without one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return 0.0
+    for line in reversed(lines):
+        try:
+            return float(json.loads(line)["time"])
+        except (ValueError, KeyError, TypeError):  # torn, or nothing that a run wrote
+            continue
+    return 0.0
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The events of a run as if it had never been interrupted.
 
@@ -74,7 +94,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             event = json.loads(line)
         except ValueError:  # torn by a crash
             continue
-        if event.get("event") == "resume":
+        if not isinstance(event, dict) or "event" not in event:  # nothing that a run wrote
+            continue
+        if event["event"] == "resume":
             events = [old for old in events if old.get("step", 0) <= event["step"]]
         events.append(event)
     return events

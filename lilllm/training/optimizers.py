@@ -15,21 +15,26 @@ def make_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of a run; every group remembers its peak as `peak_lr`.
 
-    Matrices of the blocks have weight decay, embeddings and vectors have none. With
-    `optimizer: muon` those matrices go to Muon and the rest to AdamW.
+    Matrices of the blocks have weight decay, as a classification head has; embeddings, the output
+    and vectors have none. With `optimizer: muon` the matrices of the blocks go to Muon and the
+    rest to AdamW.
 
     Args:
         model: whose parameters are trained.
         config: which optimizers, and their learning rates.
         matmul_dtype: what the machine is fast at, for Muon's matrix products.
     """
-    matrices: list[Tensor] = []
+    matrices: list[Tensor] = []  # of the blocks
+    heads: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            in_block = parameter.ndim == 2 and "embed_tokens" not in name and "lm_head" not in name
-            (matrices if in_block else rest).append(parameter)
+            in_block = parameter.ndim == 2 and ".layers." in name
+            of_head = name.endswith("score.weight")
+            (matrices if in_block else heads if of_head else rest).append(parameter)
     groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": 0.0}]
+    if heads:
+        groups.append({"params": heads, "weight_decay": config.weight_decay})
     optimizers: list[torch.optim.Optimizer] = []
     if config.optimizer == "muon":
         optimizers.append(

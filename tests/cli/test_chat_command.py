@@ -41,6 +41,13 @@ def test_a_conversation_with_commands_is_held_and_saved() -> None:
     assert result.stdout == "".join(f"{answer}\n" for answer in answers)
 
 
+def test_a_conversation_is_one_more_line_of_a_jsonl_file() -> None:
+    for _ in range(2):
+        run("chat", "--max-new-tokens", 2, typed="hi\n/save talks.jsonl\n")
+    rows = [json.loads(line) for line in Path("talks.jsonl").read_text().splitlines()]
+    assert [row["messages"][0]["content"] for row in rows] == ["hi", "hi"]
+
+
 def test_wrong_lines_do_not_end_the_conversation() -> None:
     typed = "/temperature hot\n/nonsense\n/save\n" + "cat " * 300 + "\n/help\nhello\n"
     fields = run_json("chat", typed=typed)

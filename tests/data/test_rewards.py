@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from lilllm.config.schema import RewardConfig
-from lilllm.data.rewards import distinct_share, load_function, make_reward, score
+from lilllm.data.rewards import check_row, distinct_share, load_function, make_reward, score
 from lilllm.errors import ConfigError, DataError, RunError
 
 
@@ -66,6 +66,12 @@ def test_a_row_without_what_is_checked_is_named() -> None:
         value("a", {"prompt": "x"}, kind="words")
     with pytest.raises(DataError, match="no number"):
         value("a", {"answer": "x"}, kind="number")
+
+
+@pytest.mark.parametrize("words", [None, 5, [5, None], []])
+def test_rows_whose_words_are_none_are_refused(words: Any) -> None:
+    with pytest.raises(DataError, match="words"):
+        check_row(RewardConfig(kind="words"), {"words": words})
 
 
 def test_a_config_that_lacks_something_is_refused() -> None:

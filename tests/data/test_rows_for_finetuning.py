@@ -131,8 +131,35 @@ def test_fields_are_renamed_and_a_missing_one_is_named(tmp_path: Path) -> None:
     source = SourceConfig(path=str(path), fields={"prompt": "q", "completion": "a"})
     rows = read_rows(source)
     assert next(rows)[0] == {"prompt": "a", "completion": "b"}
-    with pytest.raises(DataError, match=r"rows.jsonl:2: no field 'a'; the row has: q"):
+    with pytest.raises(DataError, match=r"rows.jsonl:2: no field 'a', .*the row has: q"):
         next(rows)
+
+
+def test_a_row_without_a_renamed_field_can_be_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"q": "a"}\n{"q": "a", "a": "b"}\n')
+    source = SourceConfig(path=str(path), fields={"prompt": "q", "completion": "a"})
+    assert len(list(read_rows(source, "skip"))) == 1
+
+
+def test_a_conversation_in_a_file_of_its_own_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    path.write_text(json.dumps({"checkpoint": "x", "messages": messages}, indent=2))
+    ((row, _),) = read_rows(SourceConfig(path=str(path)))
+    assert row["messages"] == messages
+
+
+def test_a_quotation_mark_that_is_never_closed_is_damage_and_not_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    lines = ["text,label", *(f"text {n},a" for n in range(50))]
+    lines[20] = '"unclosed,a'
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"rows.csv:21: a quotation mark .* never closed"):
+        list(read_rows(SourceConfig(path=str(path)), "skip"))
+    path.write_bytes(b"te\xfft,label\na,b\n")
+    with pytest.raises(DataError, match=r"rows.csv:1: its header"):
+        list(read_rows(SourceConfig(path=str(path)), "skip"))
 
 
 def test_real_files_of_every_shape_are_read() -> None:

@@ -80,6 +80,17 @@ def test_what_is_typed_is_kept() -> None:
     assert feedback("")["rows"] == 6
 
 
+def test_answers_that_never_differ_end_it() -> None:
+    error = feedback("", "--temperature", "0", "--max-new-tokens", "3", code=3)
+    assert "two equal answers" in error["message"] and "--against" in error["hint"]
+
+
+def test_votes_are_json_lines() -> None:
+    error = feedback("", "--out", "votes.txt", code=2)
+    assert "JSON lines" in error["message"] and "votes.txt.jsonl" in error["hint"]
+    assert not Path("votes.txt").exists()
+
+
 def test_sides_are_drawn_and_told_nowhere() -> None:
     feedback("1\n\n" * 24, "--against", "runs/other", "--out", "votes.jsonl")
     sides = Counter(row["shown"][0]["checkpoint"] for row in rows("votes.jsonl"))

@@ -10,12 +10,14 @@ import torch
 
 from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
+from lilllm.data.preferences import Preference
 from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
+from lilllm.stages.training_stage import refuse_changes
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
 QUICK = {
@@ -252,3 +254,93 @@ def test_every_kind_of_task_is_asked_of_a_language_model(kind: str, format: str)
         ranked = with_tasks(rows, {"test": task | {"answer": "rank"}})
         found = evaluate.run_checkpoint(base, silent, config=ranked).tasks["test"]
         assert len(found["confusion"][0]) == 2, "always a label"
+
+
+def test_another_micro_batch_changes_how_a_step_is_computed_but_not_which_rows_it_has() -> None:
+    options = {"method": "dpo", "max_steps": 4, "save_every": 2}
+    done = run(PAIRS, micro_batch_size=4, **options)
+    expected = load_model(done.checkpoint).state_dict()
+    shutil.rmtree(done.checkpoint)
+    again = run(PAIRS, micro_batch_size=2, **options)
+    counters = json.loads((again.checkpoint / "state/counters.json").read_text())
+    assert counters["samples"] == 16
+    for name, value in load_model(again.checkpoint).state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-3)
+
+
+def test_of_a_conversation_only_the_judged_answer_is_learnt() -> None:
+    from lilllm.stages.encode_rows import RowEncoder
+    from lilllm.stages.methods.dpo import _encode
+    from tests.stages.tiny_run import tiny_tokenizer
+
+    turns = [("user", "Hi"), ("assistant", "Hello there"), ("user", "Who?")]
+    prompt = [{"role": role, "content": content} for role, content in turns]
+    answer = [{"role": "assistant", "content": "Me."}]
+    encoder = RowEncoder(tiny_tokenizer())
+    ids, mask = _encode(encoder, Preference(prompt, answer, []), prompt + answer)
+    learnt = [token for token, marked in zip(ids, mask, strict=True) if marked]
+    assert encoder.tokenizer.decode(learnt).startswith("Me.")
+    assert sum(encoder.encode(prompt + answer)[1]) > len(learnt)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_rows_that_a_plain_format_cannot_say_are_counted(method: str) -> None:
+    rows = [dict(row) for row in METHODS[method]]
+    system = {"role": "system", "content": "Be kind."}
+    rows[3]["prompt"] = [system, {"role": "user", "content": "Hm?"}]
+    if method == "sft":
+        rows[3] = {"messages": [*rows[3]["prompt"], {"role": "assistant", "content": "Yes."}]}
+    told: list[Any] = []
+    config = step_config(rows, method=method, format="plain", on_bad_row="skip", max_steps=1)
+    run_step(config, "step", told.append)
+    assert any("rows.jsonl:4" in getattr(event, "text", "") for event in told)
+    config = step_config(rows, method=method, format="plain", max_steps=1)
+    with pytest.raises(DataError, match=r"rows.jsonl:4: format=plain"):
+        run_step(config, "step", silent, fresh=True)
+
+
+def test_a_label_that_cannot_be_written_is_a_bad_row() -> None:
+    rows = [*LABELLED, {"text": "x", "label": "\ud800"}]
+    with pytest.raises(DataError, match=r"rows.jsonl:61: .*'label' is not valid Unicode"):
+        run(rows, method="classify", max_steps=1)
+
+
+def test_a_step_is_scored_again_when_its_task_changes() -> None:
+    from lilllm.stages.pipeline import _finetune_stage
+
+    task = {"kind": "classification", "sources": ["rows.jsonl"], "max_rows": 20}
+    options = {"method": "classify", "tasks": ["test"]}
+    first = _finetune_stage(with_tasks(LABELLED, {"test": task}, **options), "step")
+    more = task | {"max_rows": 10}
+    second = _finetune_stage(with_tasks(LABELLED, {"test": more}, **options), "step")
+    assert first.inputs() != second.inputs()
+    refuse_changes(first.folder, with_tasks(LABELLED, {"test": more}, **options), first.keys)
+
+
+@pytest.mark.parametrize(
+    ("bases", "wanted"),
+    [
+        (("auto", "auto"), "tokenizer data pretrain finetune.a finetune.b eval"),
+        (("models/x", "models/x"), "tokenizer data finetune.a finetune.b eval"),
+        (("auto", "runs/tiny/pretrain"), "tokenizer data pretrain finetune.a finetune.b eval"),
+        (("models/x", "runs/tiny/finetune/a"), "tokenizer data finetune.a finetune.b eval"),
+    ],
+)
+def test_a_whole_run_has_every_step_and_what_it_builds_on(bases: Any, wanted: str) -> None:
+    from lilllm.stages.pipeline import _needed, stages_of
+
+    steps = {name: {"base": base} for name, base in zip("ab", bases, strict=True)}
+    stages = stages_of(Config.model_validate({**CONFIG, "finetune": steps}))
+    config = Config.model_validate({**CONFIG, "finetune": steps})
+    assert [stage.name for stage in _needed(stages, config)] == wanted.split()
+    alone = [stage.name for stage in _needed(stages[:-1], config)]
+    assert ("finetune.a" in alone) == (bases[1] in ("auto", "runs/tiny/finetune/a"))
+
+
+def test_a_fresh_start_that_cannot_begin_leaves_what_was_there() -> None:
+    done = run(ANSWERS, max_steps=1)
+    with pytest.raises(DataError, match="preference"):
+        run(ANSWERS, method="dpo", fresh=True)
+    assert find_checkpoint(Path("runs/tiny"), silent) == done.checkpoint
+    run(ANSWERS, max_steps=2, fresh=True)
+    assert len(list(Path("runs/tiny/old").glob("step-*"))) == 1

@@ -1,6 +1,8 @@
 """Which checkpoint a command takes, with and without a name, whole and damaged."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,20 @@ def test_a_tokenizer_that_the_model_cannot_read_is_refused() -> None:
     (SECOND / "config.json").write_text(text.replace('"vocab_size": 304', '"vocab_size": 100'))
     with pytest.raises(CheckpointError):
         load_checkpoint(SECOND)
+
+
+def test_a_copy_of_a_run_means_the_same_checkpoint() -> None:
+    for at, stage in ((5.0, SECOND.parent), (9.0, CHAT.parent)):
+        line = {"event": "done", "time": at}
+        (stage / "metrics.jsonl").write_text(json.dumps(line) + "\n{torn")
+    os.utime(SECOND / "manifest.json", (9000, 9000))  # as copying may leave it
+    assert find_checkpoint(Path("runs/tiny"), silent) == CHAT
+    shutil.rmtree("runs/other")
+    assert find_checkpoint(None, silent) == CHAT
+
+
+def test_a_gguf_file_is_told_from_a_config() -> None:
+    Path("demo.gguf").write_bytes(b"GGUF\3\0\0\0")
+    with pytest.raises(CheckpointError, match="a GGUF file") as caught:
+        find_checkpoint(Path("demo.gguf"), silent)
+    assert "lilllm import demo.gguf" in caught.value.hint

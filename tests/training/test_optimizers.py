@@ -57,6 +57,11 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     assert muon.param_groups[0]["lr"] == 0.01
     assert len(muon.param_groups[0]["params"]) == 2 * 7
     assert sum(len(g["params"]) for g in adamw.param_groups) == 1 + 2 * 2 + 1
+    model.add_head(3, seed=0)
+    muon, adamw = make_optimizers(model, section)
+    assert len(muon.param_groups[0]["params"]) == 2 * 7
+    (head,) = (g for g in adamw.param_groups if g["weight_decay"])
+    assert head["params"][0] is model.score.weight
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])

@@ -6,7 +6,7 @@ This file only declares and checks. Reading YAML and overrides is `load.py`, fol
 """
 
 from datetime import date, datetime
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -42,6 +42,9 @@ __all__ = [
     "TaskConfig",
     "TokenizerConfig",
 ]
+
+
+AnySection = TypeVar("AnySection", bound=OptimizationConfig)
 
 
 class Config(Section):
@@ -88,6 +91,22 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _task_names_are_free(self) -> Self:
+        if "bpb" in self.eval.tasks:
+            raise ValueError(
+                "eval.tasks.bpb: results hold bits per byte by this name; take another"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _default_batches_fit(self) -> Self:
+        length = self.model.max_seq_len
+        steps = {name: _fitted(section, length) for name, section in self.finetune.items()}
+        object.__setattr__(self, "finetune", steps)  # frozen for everybody else
+        object.__setattr__(self, "pretrain", _fitted(self.pretrain, length))
+        return self
+
+    @model_validator(mode="after")
     def _batches_divide(self) -> Self:
         problems = [
             f"{name}.{problem}"
@@ -103,21 +122,37 @@ class Config(Section):
         return self
 
 
+def _fitted(section: AnySection, length: int) -> AnySection:
+    """A section whose sizes of a step, where nobody gave them, fit a context of `length` tokens."""
+    given, tokens, micro = section.model_fields_set, section.batch_tokens, section.micro_batch_size
+    if "batch_tokens" not in given:
+        if "micro_batch_size" not in given:
+            micro = min(micro, max(1, tokens // length))
+        fitting = {"batch_tokens": max(1, tokens // (length * micro)) * length * micro}
+        fitting["micro_batch_size"] = micro
+    elif "micro_batch_size" not in given and tokens % length == 0:
+        sequences = tokens // length
+        most = min(micro, sequences)
+        fitting = {"micro_batch_size": max(n for n in range(1, most + 1) if sequences % n == 0)}
+    else:
+        return section
+    changed = {key: value for key, value in fitting.items() if getattr(section, key) != value}
+    return section.model_copy(update=changed) if changed else section
+
+
 def _batch_problems(section: OptimizationConfig, max_seq_len: int) -> list[str]:
     if isinstance(section, FinetuneConfig) and section.batch_rows is not None:
-        if section.batch_rows % min(section.batch_rows, section.micro_batch_size):
-            return [
-                f"micro_batch_size={section.micro_batch_size} does not divide "
-                f"batch_rows={section.batch_rows}"
-            ]
-        return []
+        return [
+            f"batch_rows={section.batch_rows} is for {', '.join(sorted(UNPACKED))}; "
+            f"{section.method} packs rows, so its steps go by batch_tokens"
+        ]
     if section.batch_tokens % max_seq_len:
         return [
             f"batch_tokens={section.batch_tokens} is not a multiple of "
             f"model.max_seq_len={max_seq_len}"
         ]
     sequences = section.batch_tokens // max_seq_len
-    if sequences % section.micro_batch_size:
+    if sequences % min(sequences, section.micro_batch_size):
         return [
             f"micro_batch_size={section.micro_batch_size} does not divide the "
             f"{sequences} sequences of a step (batch_tokens / model.max_seq_len)"

@@ -69,7 +69,7 @@ def plan(job: Job) -> Plan:
         rows=len(train),
         held_out_rows=len(held_out),
         data_hash=sha256_json([[text.ids, text.label] for text in texts])[:16],
-        batch_rows=job.section.batch_rows or job.section.micro_batch_size,
+        batch_rows=job.section.batch_rows,
         labels=labels,
         measure=lambda: _measure(job, tables[1], labels),
     )

@@ -52,7 +52,7 @@ def plan(job: Job) -> Plan:
         rows=len(train),
         held_out_rows=len(held_out or ()),
         data_hash=data_hash,
-        batch_rows=job.section.batch_rows or job.section.micro_batch_size,
+        batch_rows=job.section.batch_rows,
     )
 
 
@@ -65,7 +65,11 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
     needed = ("chosen", "rejected")
     for row, where in read_good_rows(section, job.config.seed, bad, to_preference, needed):
         pair = to_preference(row, where)
-        chosen, rejected = (encoder.encode(side) for side in _sides(pair))
+        try:
+            chosen, rejected = (_encode(encoder, pair, side) for side in _sides(pair))
+        except DataError as err:
+            bad(where, err.message)
+            continue
         if max(len(chosen[0]), len(rejected[0])) > job.length:
             if section.too_long == "refuse":
                 raise DataError(
@@ -89,6 +93,15 @@ def _table(pairs: list[tuple[Encoded, Encoded, bool]], fill_id: int) -> AnswerPa
     if not pairs:
         return None
     return AnswerPairs([pair[0] for pair in pairs], [pair[1] for pair in pairs], fill_id)
+
+
+def _encode(encoder: RowEncoder, pair: Preference, side: list[dict[str, str]]) -> Encoded:
+    """One side, of which the judged answer is marked, not earlier ones in its prompt."""
+    ids, mask = encoder.encode(side)
+    if pair.prompt and any(message["role"] == "assistant" for message in pair.prompt):
+        asked = len(encoder.encode_prompt(pair.prompt))
+        mask = [0] * asked + mask[asked:]
+    return ids, mask
 
 
 def _sides(pair: Preference) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

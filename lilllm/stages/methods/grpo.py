@@ -20,7 +20,7 @@ from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import IGNORE, Ints
 from lilllm.data.conversations import question
 from lilllm.data.journal import Journal
-from lilllm.data.rewards import make_reward, score
+from lilllm.data.rewards import check_row, make_reward, score
 from lilllm.errors import ConfigError, DataError
 from lilllm.events import Caution, silent
 from lilllm.files import sha256_json
@@ -155,7 +155,8 @@ def plan(job: Job) -> Plan:
             journal = Journal(job.folder / "rollouts.jsonl", silent)
             journal.append([{"split": split, **row} for row in rows])
 
-    per_step = section.batch_rows or section.micro_batch_size
+    assert section.batch_rows is not None  # resolved when the stage was opened
+    per_step = section.batch_rows
     steps = section.max_steps or max(1, math.ceil(section.epochs * len(train) / per_step))
 
     def table(split: str, prompts: Sequence[Prompt], size: int) -> AnsweredPrompts:
@@ -191,11 +192,19 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
         for row, where in read_rows(source, on_bad_row=bad, seed=job.config.seed):
             try:
                 messages = question(row, where)
+                for config in section.rewards:
+                    check_row(config, row)
             except DataError as err:
                 bad(where, err.message.removeprefix(f"{where}: "))
                 continue
             ids = encoder.encode_prompt(messages)
             if len(ids) + section.answer_tokens > job.length:
+                if section.too_long == "refuse":
+                    raise DataError(
+                        f"{where}: a prompt of {len(ids)} tokens leaves less than "
+                        f"{section.answer_tokens} of {job.length} for an answer",
+                        f"finetune.{job.name}.too_long=drop counts and drops such prompts",
+                    )
                 too_long += 1
                 continue
             digest = sha256_json(messages)
