@@ -43,5 +43,9 @@ def _show(result: dict[str, Any], out: "Console") -> None:
         for task, measures in fields.get("tasks", {}).items():
             print(
                 f"{'':<16}   {task}: "
-                + ", ".join(f"{key} {show_number(value)}" for key, value in measures.items())
+                + ", ".join(
+                    f"{key} {show_number(value)}"
+                    for key, value in measures.items()
+                    if isinstance(value, int | float)  # samples and tables are in result.json
+                )
             )

@@ -62,7 +62,8 @@ def _show(result: "dict[str, list[RunSummary]]", out: "Console") -> None:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.modified))
         print(f"{run.name:<20} {run.bytes / 1e6:>10,.1f} MB   {when}")
         for stage in run.stages:
-            figures = [f"{stage.checkpoints} checkpoints, latest {stage.latest}"]
+            many = "" if stage.checkpoints == 1 else "s"
+            figures = [f"{stage.checkpoints} checkpoint{many}, latest {stage.latest}"]
             if stage.val_loss is not None:
                 figures.append(f"val loss {stage.val_loss:.3f}")
             if stage.val_bpb is not None:

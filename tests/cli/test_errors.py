@@ -1,6 +1,7 @@
 """Whatever goes wrong: the designed exit code, one JSON object with --json, no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,15 @@ def test_a_closed_pipe_is_no_error_of_ours(arguments: list[str]) -> None:
         err = process.stderr.read().decode()
     assert process.returncode == (2 if "seed=x" in arguments else 0), err
     assert "Traceback" not in err and "BrokenPipe" not in err
+
+
+def test_what_the_terminal_has_no_letter_for_does_not_end_a_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lilllm", "config", "show", "generate.prompts=[中 ü]"]
+    told = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"\\u4e2d \xfc" in told.stdout

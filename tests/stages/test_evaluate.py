@@ -116,3 +116,15 @@ def test_a_foreign_model_without_a_text_says_what_to_give(tmp_path: Path) -> Non
     with pytest.raises(DataError) as failure:
         evaluate.run_checkpoint(checkpoint, silent)
     assert "--text" in failure.value.hint
+
+
+def test_a_text_that_leaves_no_room_for_a_label_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+    Path("long.tsv").write_text("text\tlabel\nshort\ta\n" + "cat " * 99 + "\tb\n")
+    task = {"kind": "classification", "sources": ["long.tsv"], "format": "plain"}
+    config = Config.model_validate({**CONFIG, "eval": {"tasks": {"t": task | {"answer": "rank"}}}})
+    with pytest.raises(DataError, match=r"long.tsv:3: .* the context holds 64"):
+        evaluate.run_checkpoint(folder, silent, config=config)

@@ -1,15 +1,19 @@
 """The plan of a run against the model and the training it describes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from lilllm.config import load_config
+from lilllm.config import Config, load_config
 from lilllm.events import silent
 from lilllm.model.transformer import Shape, Transformer
 from lilllm.stages import plan
+from lilllm.stages.model_shape import planned_vocab_size
 from lilllm.training.memory import StepMemory, step_memory
 from lilllm.training.objectives.next_token import next_token_loss
+from tests.stages.tiny_run import CONFIG, tiny_tokenizer
 
 SMALL = (
     "model.d_model=64",
@@ -82,3 +86,10 @@ def test_advice_is_the_largest_micro_batch_that_fits() -> None:
     assert "micro_batch_size=2" in plan.advise(section, memory, memory.total, available=2500)
     assert "micro_batch_size=1" in plan.advise(section, memory, memory.total, available=1500)
     assert "smaller" in plan.advise(section, memory, memory.total, available=500)
+
+
+def test_a_given_tokenizer_says_the_vocabulary(tmp_path: Path) -> None:
+    tiny_tokenizer().save(tmp_path)
+    config = Config.model_validate({**CONFIG, "tokenizer": {"path": str(tmp_path)}})
+    assert planned_vocab_size(config) == tiny_tokenizer().vocab_size
+    assert planned_vocab_size(Config.model_validate(CONFIG)) == 8192
