@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe
+from machine import arguments, describe
 
 from lilllm.cli.display import Display
 from lilllm.config import Config
@@ -111,8 +111,9 @@ def accuracies(margins: list[float], sizes: list[tuple[int, int]]) -> dict[str, 
 
 
 def main() -> None:
-    name, base, pairs = sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve()
-    folder, *overrides = sys.argv[4:]
+    name, *paths, folder = arguments(4)[:4]
+    base, pairs = (Path(path).resolve() for path in paths)
+    overrides = sys.argv[5:]
     results = RESULTS.resolve()
     Path(folder).mkdir(parents=True, exist_ok=True)
     config = load_config(

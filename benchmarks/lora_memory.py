@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import describe
+from machine import arguments, describe
 
 from lilllm.config import Config
 from lilllm.events import silent
@@ -42,7 +42,7 @@ def measure(base: str, kind: str) -> None:
 
 
 def main() -> None:
-    base, *kind = sys.argv[1:]
+    base, *kind = arguments(1)
     if kind:
         measure(base, kind[0])
         return

@@ -3,9 +3,17 @@
 import importlib.metadata
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+
+def arguments(least: int) -> list[str]:
+    """What the script was called with; with fewer than `least` it ends, telling its usage."""
+    if len(sys.argv) <= least:
+        sys.exit(sys.modules["__main__"].__doc__)
+    return sys.argv[1:]
 
 
 def describe(*packages: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from machine import describe
+from machine import arguments, describe
 
 from lilllm.cli.display import Display
 from lilllm.config import layout
@@ -60,7 +60,7 @@ def trained_for(checkpoint: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    data, folder, *overrides = (word for word in sys.argv[1:] if word != "--score")
+    data, folder, *overrides = (word for word in arguments(2) if word != "--score")
     write_rows(Path(data).resolve(), Path(folder) / "m30k")
     results = RESULTS.resolve()
     os.chdir(folder)

@@ -10,11 +10,10 @@ result goes to benchmarks/results/sms-spam.json.
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import arguments, describe
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -77,7 +76,7 @@ def run_split(number: int, train: Any, test: Any, overrides: list[str]) -> dict[
 
 
 def main() -> None:
-    path, folder, *overrides = sys.argv[1:]
+    path, folder, *overrides = arguments(2)
     texts, labels, repeated = read(path)
     splitter = StratifiedShuffleSplit(SPLITS, test_size=0.2, random_state=0)
     results, found = RESULTS.resolve(), []

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import arguments, describe
 
 from lilllm.cli.display import Display
 from lilllm.config import Config
@@ -69,7 +69,7 @@ def little(train: str, dev: str, display: Display) -> dict[str, Any]:
 
 
 def main() -> None:
-    base, train, dev = (str(Path(path).resolve()) for path in sys.argv[1:4])
+    base, train, dev = (str(Path(path).resolve()) for path in arguments(4)[:3])
     folder, *overrides = sys.argv[4:]
     results = RESULTS.resolve()
     Path(folder).mkdir(parents=True, exist_ok=True)

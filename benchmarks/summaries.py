@@ -11,11 +11,10 @@ benchmarks/results/summaries-<which>.json.
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import arguments, describe
 
 from lilllm.cli.display import Display
 from lilllm.config.load import load_config
@@ -37,7 +36,7 @@ def split(path: str) -> None:
 
 
 def main() -> None:
-    which, folder, *rest = sys.argv[1:]
+    which, folder, *rest = arguments(2)
     Path(folder).mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = describe("rouge-score")
     if which == "dialogsum":

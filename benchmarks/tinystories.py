@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import describe
+from machine import arguments, describe
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "tinystories-20min.yaml"
 
 
 def main() -> None:
-    train, valid, *overrides = sys.argv[1:]
+    train, valid, *overrides = arguments(2)
     settings = [
         str(CONFIG),
         f"data.sources=[{Path(train).resolve()}]",
