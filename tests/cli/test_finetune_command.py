@@ -88,6 +88,7 @@ def test_two_processes_train_what_one_does(folder: Path, method: str) -> None:
     pairs = [{"prompt": f"{n}?", "chosen": f"Yes {n}", "rejected": f"No {n}"} for n in range(40)]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     changes = ["finetune.spam.max_steps=6", "finetune.spam.micro_batch_size=2"]
+    changes += ["precision=fp32"]  # bf16 rounds rows that are filled up otherwise differently
     if method == "dpo":
         changes += ["finetune.spam.method=dpo", "finetune.spam.sources=[pairs.jsonl]"]
         changes += ["finetune.spam.tasks=[]"]
@@ -98,5 +99,5 @@ def test_two_processes_train_what_one_does(folder: Path, method: str) -> None:
         assert done.returncode == 0, done.stderr
         steps.append(json.loads(done.stdout)["steps"]["spam"])
     one, two = steps
-    assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+    assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
     assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-3)
