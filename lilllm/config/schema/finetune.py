@@ -125,7 +125,7 @@ class FinetuneConfig(OptimizationConfig):
     """Dropout while training; by default `model.dropout`."""
     too_long: Literal["refuse", "drop", "split"] = "drop"
     """Rows longer than the context: stop and name one, count and drop them, or split them: a
-    text anywhere, a conversation before a question."""
+    text anywhere, a conversation before a question. Methods that need whole rows do not split."""
     on_bad_row: Literal["refuse", "skip"] = "refuse"
     """What to do with a row that cannot be read: stop and name it, or count and skip it."""
     teacher: str = ""

@@ -19,10 +19,11 @@ class OptimizationConfig(Section):
     """Keys that pretraining and every finetuning step share."""
 
     batch_tokens: Count = 32_768
-    """Tokens per optimizer step, over all processes: a multiple of the context length."""
+    """Tokens per optimizer step, over all processes: a multiple of the context length. Where it is
+    not given, what is left of the default in whole micro-batches."""
     micro_batch_size: Size = 8
     """Sequences per forward pass; must divide the sequences that each process has in a step, and
-    a process that has fewer takes them all at once."""
+    a process that has fewer takes them all at once. Where it is not given, at most the default."""
     lr: LearningRate = 3e-4
     """Peak learning rate of AdamW, reached after `warmup_steps` optimizer steps."""
     optimizer: Literal["adamw", "muon"] = "adamw"
