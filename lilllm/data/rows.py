@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
@@ -203,13 +204,20 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
         on_bad_row(input.path, f"a JSON object or array is expected, not {_kind_of(value)}")
         return
     arrays = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-    is_row = any(isinstance(value.get(key), list) for key in CONVERSATIONS)
+    is_row = any(_are_turns(value.get(key)) for key in CONVERSATIONS)
     rows = arrays[0] if len(arrays) == 1 and not is_row else [value]
     for number, row in enumerate(rows, 1):
         if isinstance(row, dict):
             yield row, f"{input.path}: item {number}"
         else:
             on_bad_row(f"{input.path}: item {number}", "a JSON object is expected")
+
+
+def _are_turns(value: object) -> bool:
+    """Whether it is a list of one conversation's messages, and not of rows."""
+    return isinstance(value, list) and any(
+        isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value[:1]
+    )
 
 
 def _csv_rows(
@@ -237,12 +245,10 @@ def _csv_rows(
         try:
             fields = take()
         except csv.Error as err:
-            if names is None or "unexpected end" in str(err):  # no row, but the rest of the file
-                reason = (
-                    "its header cannot be read"
-                    if names is None
-                    else ("a quotation mark is opened here and never closed")
-                )
+            unclosed = re.search("unexpected end|field limit", str(err))
+            if names is None or unclosed:  # not a row, but the rest of the file
+                reason = "a quotation mark is opened here and never closed"
+                reason = reason if unclosed else "its header cannot be read"
                 raise DataError(f"{input.path}:{line}: {reason} ({err})", DAMAGED_HINT) from err
             on_bad_row(f"{input.path}:{line}", f"not valid {input.kind.upper()} ({err})")
             continue

@@ -14,7 +14,7 @@ from lilllm.config import Config, layout, load_config
 from lilllm.config.load import override_config
 from lilllm.config.schema import EvalConfig, SourceConfig
 from lilllm.data.shards import Shards
-from lilllm.errors import DataError
+from lilllm.errors import ConfigError, DataError
 from lilllm.evaluation import bits_per_byte
 from lilllm.events import Note, Progress, Report, silent
 from lilllm.files import MANIFEST
@@ -115,6 +115,10 @@ def _score_tasks(loaded: Loaded, config: Config, report: Report) -> EvalResult:
         raise DataError(
             f"{loaded.folder}: a classifier is scored on labelled texts, and eval.tasks is empty",
             "for example eval.tasks.test={kind: classification, sources: [test.tsv]}",
+        )
+    if "bpb" in config.eval.tasks:
+        raise ConfigError(
+            "eval.tasks.bpb: results hold bits per byte by this name", "give the task another name"
         )
     scorer = Scorer(
         loaded.model,

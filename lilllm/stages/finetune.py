@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
-from lilllm.errors import CheckpointError, ConfigError, LilllmError
+from lilllm.config.schema.finetune import UNPACKED
+from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report, short_count, silent
 from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
@@ -32,7 +34,7 @@ from lilllm.stages.score_tasks import Scorer
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
-    put_back,
+    put_back_on_error,
     trackers_of,
     wants_compile,
     write_weights,
@@ -41,7 +43,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import gathered, join
 from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
-from lilllm.training.run import Hooks, Run
+from lilllm.training.run import Hooks, Run, check_batch
 from lilllm.training.state import Counters, newest_valid, step_name
 from lilllm.training.validation import held_out_means
 
@@ -79,9 +81,38 @@ METHODS: dict[str, Callable[[Job], Plan]] = {
 """What `finetune.NAME.method` may be; the schema lists the same names."""
 
 
-def stage_keys(name: str) -> tuple[str, ...]:
+def stage_keys(config: Config, name: str) -> tuple[str, ...]:
     """The config keys that the weights of a step depend on, besides its base."""
-    return ("seed", "device", "precision", "threads", "model.dropout", f"finetune.{name}")
+    dropout = ("model.dropout",) if config.finetune[name].dropout is None else ()
+    return ("seed", "device", "precision", "threads", f"finetune.{name}", *dropout)
+
+
+def refuse_ignored(config: Config, name: str) -> None:
+    """Do nothing if the method of a step heeds every key that is set.
+
+    Stored configs of older runs may hold such keys, so the schema accepts them.
+
+    Raises:
+        ConfigError: it would ignore one.
+    """
+    section, step = config.finetune[name], f"finetune.{name}"
+    packs = section.method not in UNPACKED
+    if section.batch_rows is not None and packs:
+        raise ConfigError(
+            f"{step}.batch_rows={section.batch_rows}: {section.method} packs rows",
+            f"{step}.batch_tokens says how large its steps are; leave batch_rows out",
+        )
+    if section.too_long == "split" and not packs:
+        raise ConfigError(
+            f"{step}.too_long=split: {section.method} needs whole rows", f"{step}.too_long=drop"
+        )
+    for source in section.sources:
+        if source.weight != 1:
+            raise ConfigError(
+                f"{step}.sources: weight={source.weight:g} of {source.path}: finetuning reads "
+                "every row once a pass",
+                "list the source twice, or take the first of its rows with `documents`",
+            )
 
 
 def other_inputs(section: FinetuneConfig) -> list[str]:
@@ -119,28 +150,25 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             f"finetune.{name}.sources is empty",
             f"for example finetune.{name}.sources=[builtin:stories-instruct]",
         )
+    refuse_ignored(config, name)
     keep_freed_memory()
     world = join(config.device)
-    folder = layout(config).finetune(name)
+    folder, root = layout(config).finetune(name), layout(config).root
     base = base_checkpoint(config, name, report)
     tokenizer = Tokenizer.load(base)
-    config, machine, resume_from = open_stage(
-        folder, config, stage_keys(name), report, fresh, world
-    )
-    section = config.finetune[name]
-    dropout = config.model.dropout if section.dropout is None else section.dropout
-    model = load_model(base, device=machine.device, dropout=dropout)
-    length = min(config.model.max_seq_len, model.shape.max_seq_len)
-    job = Job(
-        *(config, name, section, folder, base, model, tokenizer, machine, world, length),
-        *(resume_from, report),
-    )
-    try:
+    with put_back_on_error(folder, root) if fresh and world.is_first else nullcontext():
+        config, machine, resume_from = open_stage(
+            folder, config, stage_keys(config, name), report, fresh, world
+        )
+        section = config.finetune[name]
+        dropout = config.model.dropout if section.dropout is None else section.dropout
+        model = load_model(base, device=machine.device, dropout=dropout)
+        length = min(config.model.max_seq_len, model.shape.max_seq_len)
+        job = Job(
+            *(config, name, section, folder, base, model, tokenizer, machine, world, length),
+            *(resume_from, report),
+        )
         plan, training = _planned(job)
-    except LilllmError:
-        if fresh and world.is_first:  # what was there is better than nothing
-            put_back(folder, layout(config).root)
-        raise
     _describe(job, plan, training)
     train(training, resume_from)
     world.first(lambda: plot_loss(layout(config).root))
@@ -172,7 +200,9 @@ def _planned(job: Job) -> tuple[Plan, Run]:
     plan = METHODS[section.method](job)
     if section.lora is not None:
         _add_lora(job, section.lora)
-    return plan, _prepare(job, plan)
+    training = _prepare(job, plan)
+    check_batch(training)
+    return plan, training
 
 
 def _measure(job: Job, plan: Plan) -> Measures:
@@ -213,7 +243,7 @@ def _prepare(job: Job, plan: Plan) -> Run:
         raise ConfigError(
             f"finetune.{job.name}.batch_tokens={section.batch_tokens} is not a multiple of the "
             f"{length} positions that {job.base} takes",
-            f"finetune.{job.name}.batch_tokens={-(-section.batch_tokens // length) * length}",
+            f"model.max_seq_len={length}, and a multiple of it",
         )
     sequences = plan.batch_rows or section.batch_tokens // length
     steps = plan.steps or step_count(section, len(plan.windows), sequences)

@@ -13,7 +13,7 @@ def planned_vocab_size(config: Config) -> int:
     """Rows of the embedding before anything is built, an estimate unless a tokenizer is given.
 
     Raises:
-        DataError: the given tokenizer cannot be read.
+        CheckpointError: the given tokenizer cannot be read.
     """
     if config.model.vocab_size is None and config.tokenizer.path is not None:
         return Tokenizer.load(Path(config.tokenizer.path)).vocab_size

@@ -159,6 +159,9 @@ def build(
 
     def refuse_any_changes() -> None:
         for stage in stages:
+            step = stage.name.removeprefix("finetune.")
+            if step != stage.name:
+                finetune.refuse_ignored(config, step)
             if stage.keys and not (fresh and stage.name == until):
                 refuse_changes(stage.folder, config, stage.keys)
 
@@ -235,15 +238,18 @@ def _built_on(stages: list[Stage], number: int, config: Config) -> set[str]:
 
 
 def _finetune_stage(config: Config, name: str) -> Stage:
-    keys = finetune.stage_keys(name)
+    keys = finetune.stage_keys(config, name)
     section = config.finetune[name]
+    of_weights = tuple(key for key in keys if key != "model.dropout")
 
     def inputs() -> str:
         base = finetune.base_checkpoint(config, name, silent)
         sources = [prepare.source_identity(source) for source in section.sources]
-        tasks = [(name, _of_task(config, name)) for name in section.tasks]
+        tasks = [_of_task(config, task) for task in section.tasks]
         others = finetune.other_inputs(section)
-        return _hash(config, keys, [weights_hash(base), sources, *others, *tasks])
+        if "model.dropout" in keys and config.model.dropout:
+            others.append(f"dropout {config.model.dropout}")
+        return _hash(config, of_weights, [weights_hash(base), sources, *others, *tasks])
 
     return Stage(
         f"finetune.{name}",
@@ -258,8 +264,8 @@ def _finetune_stage(config: Config, name: str) -> Stage:
 def _of_task(config: Config, name: str) -> list[Any]:
     """What the score of a task depends on besides the model."""
     task = config.eval.tasks[name]
-    sources = [prepare.source_identity(source) for source in task.sources]
-    return [task.model_dump(mode="json"), sources]
+    sources = [prepare.source_identity(each) for each in (*task.sources, *task.shot_sources)]
+    return [name, task.model_dump(mode="json"), sources]
 
 
 def _finished(stage: Stage) -> dict[str, Any] | None:
@@ -317,7 +323,10 @@ def _newest_weights_hash(stage_folder: Path) -> str:
 
 def _about_pretraining(config: Config) -> str:
     section = config.pretrain
-    vocab_size = planned_vocab_size(config)
+    try:
+        vocab_size = planned_vocab_size(config)
+    except LilllmError:  # whoever needs the tokenizer tells what is wrong with it
+        vocab_size = config.tokenizer.vocab_size
     shape = resolve_shape(config.model, vocab_size)  # an estimate: the tokenizer decides
     parameters = sum(count_parameters(shape).values())
     tokens = section.steps * section.batch_tokens

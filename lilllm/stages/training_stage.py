@@ -8,8 +8,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
 from lilllm.config.schema.finetune import UNPACKED
-from lilllm.errors import CheckpointError, ConfigError
+from lilllm.errors import CheckpointError, ConfigError, LilllmError
 from lilllm.events import Caution, Report
 from lilllm.files import make_folder, remove, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
@@ -96,18 +96,23 @@ def open_stage(
     return resolved, machine, latest
 
 
-def put_back(folder: Path, root: Path) -> None:
-    """Undo what a fresh start moved aside, when it ended before its first checkpoint.
+@contextmanager
+def put_back_on_error(folder: Path, root: Path) -> Iterator[None]:
+    """Undo what a fresh start moves aside meanwhile, if it cannot begin.
 
     Args:
         folder: of the stage.
         root: of its run.
     """
-    moved = sorted((root / OLD).glob(f"{folder.name}-*"))
-    if moved and not checkpoints(folder):
-        remove(folder)
-        with suppress(OSError):
-            moved[-1].rename(folder)
+    before = set((root / OLD).glob("*"))
+    try:
+        yield
+    except LilllmError:
+        for moved in set((root / OLD).glob("*")) - before:
+            remove(folder)
+            with suppress(OSError):  # then it stays there
+                moved.rename(folder)
+        raise
 
 
 def _open(

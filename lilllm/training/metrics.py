@@ -61,8 +61,8 @@ def _ends_with_newline(file: Any) -> bool:
     return bool(ends)
 
 
-TAIL = 4096
-"""Bytes at the end of a log in which its last line is."""
+TAIL = 1 << 18
+"""Bytes at the end of a log in which its last line is, also when it is a long sample."""
 
 
 def last_time(path: Path) -> float:

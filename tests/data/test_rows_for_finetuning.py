@@ -148,6 +148,8 @@ def test_a_conversation_in_a_file_of_its_own_is_one_row(tmp_path: Path) -> None:
     path.write_text(json.dumps({"checkpoint": "x", "messages": messages}, indent=2))
     ((row, _),) = read_rows(SourceConfig(path=str(path)))
     assert row["messages"] == messages
+    path.write_text(json.dumps({"conversations": [{"id": n, "messages": messages} for n in "ab"]}))
+    assert len(list(read_rows(SourceConfig(path=str(path))))) == 2
 
 
 def test_a_quotation_mark_that_is_never_closed_is_damage_and_not_a_row(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import torch
 from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
 from lilllm.data.preferences import Preference
-from lilllm.errors import CheckpointError, ConfigError, DataError
+from lilllm.errors import CheckpointError, ConfigError, DataError, RunError
 from lilllm.events import silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
-from lilllm.stages.training_stage import refuse_changes
+from lilllm.stages.training_stage import changed_keys, refuse_changes
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
 QUICK = {
@@ -344,3 +344,44 @@ def test_a_fresh_start_that_cannot_begin_leaves_what_was_there() -> None:
     assert find_checkpoint(Path("runs/tiny"), silent) == done.checkpoint
     run(ANSWERS, max_steps=2, fresh=True)
     assert len(list(Path("runs/tiny/old").glob("step-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sources": [{"path": "rows.jsonl", "weight": 2}]}, "weight=2 of rows.jsonl"),
+        ({"method": "dpo", "too_long": "split"}, "dpo needs whole rows"),
+        ({"batch_rows": 8}, "sft packs rows"),
+    ],
+)
+def test_a_key_that_a_step_would_ignore_is_refused_by_the_step_alone(
+    options: dict[str, Any], said: str
+) -> None:
+    from lilllm.stages.pipeline import build
+
+    config = step_config(ANSWERS, **options)  # a stored config may be of an older version
+    for refuse in (
+        lambda: run_step(config, "step", silent),
+        lambda: build(config, silent, "finetune.step"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            refuse()
+
+
+def test_another_micro_batch_may_take_over_a_step_with_default_sizes() -> None:
+    old = step_config(PAIRS, method="dpo", micro_batch_size=8)
+    new = step_config(PAIRS, method="dpo", micro_batch_size=6)
+    for config in (old, new):
+        config.finetune["step"].model_fields_set.discard("batch_tokens")
+    assert changed_keys(old, new, finetune.stage_keys(new, "step")) == []
+
+
+def test_put_back_touches_no_other_step(tmp_path: Path) -> None:
+    done = run(ANSWERS, max_steps=1)
+    other = Path("runs/tiny/old/step-b-20200101-000000")
+    other.mkdir(parents=True)
+    with pytest.raises(RunError, match="no such device"):
+        config = step_config(ANSWERS, max_steps=1).model_copy(update={"device": "mps"})
+        run_step(config, "step", silent, fresh=True)
+    assert other.is_dir() and done.checkpoint.is_dir()
+    assert [path.name for path in other.parent.iterdir()] == [other.name]

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 
+DEFAULT_MICRO = OptimizationConfig().micro_batch_size
 AnySection = TypeVar("AnySection", bound=OptimizationConfig)
 
 
@@ -91,14 +92,6 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _task_names_are_free(self) -> Self:
-        if "bpb" in self.eval.tasks:
-            raise ValueError(
-                "eval.tasks.bpb: results hold bits per byte by this name; take another"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _default_batches_fit(self) -> Self:
         length = self.model.max_seq_len
         steps = {name: _fitted(section, length) for name, section in self.finetune.items()}
@@ -123,29 +116,26 @@ class Config(Section):
 
 
 def _fitted(section: AnySection, length: int) -> AnySection:
-    """A section whose sizes of a step, where nobody gave them, fit a context of `length` tokens."""
-    given, tokens, micro = section.model_fields_set, section.batch_tokens, section.micro_batch_size
-    if "batch_tokens" not in given:
-        if "micro_batch_size" not in given:
-            micro = min(micro, max(1, tokens // length))
-        fitting = {"batch_tokens": max(1, tokens // (length * micro)) * length * micro}
-        fitting["micro_batch_size"] = micro
-    elif "micro_batch_size" not in given and tokens % length == 0:
-        sequences = tokens // length
-        most = min(micro, sequences)
-        fitting = {"micro_batch_size": max(n for n in range(1, most + 1) if sequences % n == 0)}
-    else:
+    """A section whose sizes of a step, where nobody gave them, fit a context of `length` tokens.
+
+    The tokens depend on the context alone: `micro_batch_size` may change when a run continues.
+    """
+    if getattr(section, "method", "") in UNPACKED:
         return section
+    fitting: dict[str, int] = {}
+    if "batch_tokens" not in section.model_fields_set:
+        sequences = max(1, section.batch_tokens // length)
+        sequences -= sequences % min(DEFAULT_MICRO, sequences)
+        fitting["batch_tokens"] = sequences * length
+    sequences, rest = divmod(fitting.get("batch_tokens", section.batch_tokens), length)
+    if "micro_batch_size" not in section.model_fields_set and not rest:
+        most = min(DEFAULT_MICRO, sequences)
+        fitting["micro_batch_size"] = max(n for n in range(1, most + 1) if sequences % n == 0)
     changed = {key: value for key, value in fitting.items() if getattr(section, key) != value}
     return section.model_copy(update=changed) if changed else section
 
 
 def _batch_problems(section: OptimizationConfig, max_seq_len: int) -> list[str]:
-    if isinstance(section, FinetuneConfig) and section.batch_rows is not None:
-        return [
-            f"batch_rows={section.batch_rows} is for {', '.join(sorted(UNPACKED))}; "
-            f"{section.method} packs rows, so its steps go by batch_tokens"
-        ]
     if section.batch_tokens % max_seq_len:
         return [
             f"batch_tokens={section.batch_tokens} is not a multiple of "

@@ -168,12 +168,4 @@ class FinetuneConfig(OptimizationConfig):
             raise ValueError("method=distill needs a teacher, the folder of a checkpoint")
         if self.method == "grpo" and not self.rewards:
             raise ValueError("method=grpo needs rewards, for example [{kind: words}]")
-        if self.method in UNPACKED and self.too_long == "split":
-            raise ValueError(f"too_long=split: {self.method} needs whole rows; refuse or drop")
-        for source in self.sources:
-            if source.weight != 1:
-                raise ValueError(
-                    f"sources: weight={source.weight:g} of {source.path}: finetuning reads every "
-                    "row once a pass; list the source twice, or set its `documents`"
-                )
         return self

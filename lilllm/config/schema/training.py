@@ -20,7 +20,7 @@ class OptimizationConfig(Section):
 
     batch_tokens: Count = 32_768
     """Tokens per optimizer step, over all processes: a multiple of the context length. Where it is
-    not given, what is left of the default in whole micro-batches."""
+    not given, the default rounded down to eights of contexts."""
     micro_batch_size: Size = 8
     """Sequences per forward pass; must divide the sequences that each process has in a step, and
     a process that has fewer takes them all at once. Where it is not given, at most the default."""
