@@ -111,7 +111,7 @@ def accuracies(margins: list[float], sizes: list[tuple[int, int]]) -> dict[str, 
 
 
 def main() -> None:
-    name, *paths, folder = arguments(4)[:4]
+    name, *paths, folder = arguments(__doc__, 4)[:4]
     base, pairs = (Path(path).resolve() for path in paths)
     overrides = sys.argv[5:]
     results = RESULTS.resolve()

@@ -42,7 +42,7 @@ def measure(base: str, kind: str) -> None:
 
 
 def main() -> None:
-    base, *kind = arguments(1)
+    base, *kind = arguments(__doc__, 1)
     if kind:
         measure(base, kind[0])
         return

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(least: int) -> list[str]:
-    """What the script was called with; with fewer than `least` it ends, telling its usage."""
+def arguments(usage: str | None, least: int) -> list[str]:
+    """What the script was called with; with fewer than `least` words it tells its usage."""
     if len(sys.argv) <= least:
-        sys.exit(sys.modules["__main__"].__doc__)
+        sys.exit(usage)
     return sys.argv[1:]
 
 

@@ -60,7 +60,7 @@ def trained_for(checkpoint: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    data, folder, *overrides = (word for word in arguments(2) if word != "--score")
+    data, folder, *overrides = (word for word in arguments(__doc__, 2) if word != "--score")
     write_rows(Path(data).resolve(), Path(folder) / "m30k")
     results = RESULTS.resolve()
     os.chdir(folder)

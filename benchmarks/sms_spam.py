@@ -76,7 +76,7 @@ def run_split(number: int, train: Any, test: Any, overrides: list[str]) -> dict[
 
 
 def main() -> None:
-    path, folder, *overrides = arguments(2)
+    path, folder, *overrides = arguments(__doc__, 2)
     texts, labels, repeated = read(path)
     splitter = StratifiedShuffleSplit(SPLITS, test_size=0.2, random_state=0)
     results, found = RESULTS.resolve(), []

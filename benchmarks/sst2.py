@@ -69,7 +69,7 @@ def little(train: str, dev: str, display: Display) -> dict[str, Any]:
 
 
 def main() -> None:
-    base, train, dev = (str(Path(path).resolve()) for path in arguments(4)[:3])
+    base, train, dev = (str(Path(path).resolve()) for path in arguments(__doc__, 4)[:3])
     folder, *overrides = sys.argv[4:]
     results = RESULTS.resolve()
     Path(folder).mkdir(parents=True, exist_ok=True)

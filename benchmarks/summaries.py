@@ -36,7 +36,7 @@ def split(path: str) -> None:
 
 
 def main() -> None:
-    which, folder, *rest = arguments(2)
+    which, folder, *rest = arguments(__doc__, 2)
     Path(folder).mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = describe("rouge-score")
     if which == "dialogsum":

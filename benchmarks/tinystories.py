@@ -21,7 +21,7 @@ CONFIG = ROOT / "configs" / "tinystories-20min.yaml"
 
 
 def main() -> None:
-    train, valid, *overrides = arguments(2)
+    train, valid, *overrides = arguments(__doc__, 2)
     settings = [
         str(CONFIG),
         f"data.sources=[{Path(train).resolve()}]",

@@ -218,12 +218,15 @@ def _needed(stages: list[Stage], config: Config) -> list[Stage]:
             wanted.add("data")
     for number in range(len(stages) - 1, -1, -1):
         if names[number] in wanted:
-            wanted |= _built_on(stages, number, config)
+            wanted |= _built_on(stages, number, config, whole=names[-1] == "eval")
     return [stage for stage in stages if stage.name in wanted]
 
 
-def _built_on(stages: list[Stage], number: int, config: Config) -> set[str]:
-    """Names of the stages whose result a stage reads."""
+def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> set[str]:
+    """Names of the stages whose result a stage reads.
+
+    A `base` that is named and there is taken as it is, unless the `whole` run is wanted.
+    """
     name = stages[number].name
     if not name.startswith("finetune."):
         return {"data": {"tokenizer"}, "pretrain": {"tokenizer", "data"}}.get(name, set())
@@ -231,6 +234,8 @@ def _built_on(stages: list[Stage], number: int, config: Config) -> set[str]:
     if base == "auto":
         return {stages[number - 1].name}
     place = Path(base).resolve()
+    if place.exists() and not whole:
+        return set()
     if place == layout(config).root.resolve():
         return {stages[number - 1].name}
     folders = {stage.name: stage.folder.resolve() for stage in stages[:number]}
