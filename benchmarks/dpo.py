@@ -59,11 +59,28 @@ def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[An
         asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
         if not is_held_out(asked, section.val_fraction):
             continue
-        sides = [encoder.encode(pair.prompt + side) for side in (pair.chosen, pair.rejected)]
-        if max(len(ids) for ids, _ in sides) <= length:
-            sizes = [len(side[-1]["content"]) for side in (pair.chosen, pair.rejected)]
-            found.append((*sides, *sizes))
+        if (encoded := encode(encoder, pair, length)) is not None:
+            found.append(encoded)
     return found
+
+
+def encode(encoder: RowEncoder, pair: Any, length: int) -> tuple[Any, Any, int, int] | None:
+    """Both sides of a pair and the characters of their answers; None if one is too long."""
+    sides = [encoder.encode(pair.prompt + side) for side in (pair.chosen, pair.rejected)]
+    if max(len(ids) for ids, _ in sides) > length:
+        return None
+    sizes = [len(side[-1]["content"]) for side in (pair.chosen, pair.rejected)]
+    return (*sides, *sizes)
+
+
+def curve(config: Config) -> list[dict[str, float]]:
+    """The loss and the reward accuracy that the step logged, in the folder where it ran."""
+    log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
+    return [
+        {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
+        for event in map(json.loads, log)
+        if event["event"] == "step"
+    ]
 
 
 def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
@@ -132,9 +149,9 @@ def main() -> None:
         found = held_out(config, tokenizer, config.model.max_seq_len)
         after = scores(load_model(done.checkpoint), found, tokenizer.end_id)
         before = scores(load_model(base), found, tokenizer.end_id)
-        told = {"answers": answers(done.checkpoint, config)}
+        told: dict[str, Any] = {"answers": answers(done.checkpoint, config)}
         shutil.copy(f"runs/{config.name}/loss.png", results / f"dpo-{name}.png")
-        log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
+        told["curve"] = curve(config)
     rewards = (after - before) * config.finetune[STEP].dpo.beta
     margins = (rewards[:, 0] - rewards[:, 1]).tolist()
     result = {
@@ -149,11 +166,6 @@ def main() -> None:
         **accuracies(margins, [(pair[2], pair[3]) for pair in found]),
         **done.measures,
         **told,
-        "curve": [
-            {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
-            for event in map(json.loads, log)
-            if event["event"] == "step"
-        ],
     }
     (results / f"dpo-{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result))

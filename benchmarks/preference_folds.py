@@ -1,11 +1,11 @@
 """DPO where every question is held out once: reward accuracy beside preferring the longer answer.
 
-    python benchmarks/preference_folds.py NAME BASE PAIRS FOLDER [--only K] [key=value ...]
+    python benchmarks/preference_folds.py NAME BASE PAIRS FOLDER [--only K,...] [key=value ...]
 
 A file of few questions says little by one split. Here the questions are dealt into folds, a model
-is trained for each on the pairs of the others, and all pairs together are counted. `--only K` runs
-one fold, so that several can run at once; the call without it counts what FOLDER holds and runs
-what is missing. The result goes to benchmarks/results/dpo-NAME.json.
+is trained for each on the pairs of the others, and all pairs together are counted. `--only` runs
+and counts some folds (0 to 4), so that several calls can run at once; FOLDER keeps what is done.
+The result, which says of how many folds it is, goes to benchmarks/results/dpo-NAME.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dpo import CONFIG, RESULTS, STEP, accuracies, scores
+from dpo import CONFIG, RESULTS, STEP, accuracies, curve, encode, scores
 from machine import describe
 
 from lilllm.cli.display import Display
@@ -29,6 +29,7 @@ from lilllm.stages.finetune import run_step
 from lilllm.tokenizer import Tokenizer
 
 SETTINGS = ("finetune.polite.val_fraction=1e-9", "finetune.polite.eval_every=0")
+FOLDS = 5
 RESAMPLES = 2000
 
 
@@ -73,9 +74,8 @@ def run_fold(
     pairs, questions = [], []
     for row in folds[number]:
         pair = to_preference(row, "PAIRS")
-        sides = [encoder.encode(pair.prompt + side) for side in (pair.chosen, pair.rejected)]
-        if max(len(ids) for ids, _ in sides) <= config.model.max_seq_len:
-            pairs.append((*sides, len(row["chosen"]), len(row["rejected"])))
+        if (encoded := encode(encoder, pair, config.model.max_seq_len)) is not None:
+            pairs.append(encoded)
             questions.append(row["instruction"])
     order = sorted(range(len(pairs)), key=lambda i: max(len(side[0]) for side in pairs[i][:2]))
     in_order = [pairs[i] for i in order]
@@ -83,7 +83,6 @@ def run_fold(
         load_model(base), in_order, tokenizer.end_id
     )
     rewards = change * config.finetune[STEP].dpo.beta
-    log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
     found = {
         "seconds": round(time.perf_counter() - began),
         "pairs": done.rows,
@@ -92,11 +91,7 @@ def run_fold(
         "questions": [questions[i] for i in order],
         "sizes": [list(pair[2:]) for pair in in_order],
         "margins": (rewards[:, 0] - rewards[:, 1]).tolist(),
-        "curve": [
-            {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
-            for event in map(json.loads, log)
-            if event["event"] == "step"
-        ],
+        "curve": curve(config),
     }
     kept.write_text(json.dumps(found))
     return found
@@ -121,14 +116,13 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only", type=lambda text: [int(number) for number in text.split(",")])
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     results, work = RESULTS.resolve(), options.folder.resolve()
-    folds = deal(options.pairs, options.folds)
+    folds = deal(options.pairs, FOLDS)
     base = options.base.resolve()
-    chosen = range(len(folds)) if options.only is None else [options.only]
+    chosen = options.only or range(FOLDS)
     found = [run_fold(folds, number, base, work, options.overrides) for number in chosen]
     margins = [margin for fold in found for margin in fold["margins"]]
     sizes = [(a, b) for fold in found for a, b in fold["sizes"]]
@@ -140,7 +134,8 @@ def main() -> None:
         **describe(),
         "base": base.name,
         "overrides": options.overrides,
-        "folds": len(folds),
+        "folds": list(chosen),
+        "of_folds": FOLDS,
         "questions": len(set(questions)),
         "seconds": sum(fold["seconds"] for fold in found),
         "steps_per_fold": [fold["steps"] for fold in found],
@@ -153,8 +148,7 @@ def main() -> None:
         ],
         "curves": [fold["curve"] for fold in found],
     }
-    if options.only is None:
-        (results / f"dpo-{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (results / f"dpo-{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps({key: result[key] for key in result if key != "curves"}))
 
 

@@ -108,7 +108,7 @@ def main() -> None:
     # (docs/experiments.md).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    for stream in (sys.stdout, sys.stderr):  # what a terminal of cp1252 lacks is told as \\u4e2d
+    for stream in (sys.stdout, sys.stderr):  # what a terminal of cp1252 lacks is told as \u4e2d
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     if "WORLD_SIZE" in os.environ:  # torch's notes about its collectives help no user

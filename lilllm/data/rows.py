@@ -215,9 +215,8 @@ def _object_rows(content: bytes, input: Input, on_bad_row: OnBadRow) -> Iterator
 
 def _are_turns(value: object) -> bool:
     """Whether it is a list of one conversation's messages, and not of rows."""
-    return isinstance(value, list) and any(
-        isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value[:1]
-    )
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, dict) and ("role" in first or "from" in first)
 
 
 def _csv_rows(

@@ -201,7 +201,7 @@ def _planned(job: Job) -> tuple[Plan, Run]:
     if section.lora is not None:
         _add_lora(job, section.lora)
     training = _prepare(job, plan)
-    check_batch(training)
+    check_batch(training)  # `train` does too, but then a fresh start has lost what was there
     return plan, training
 
 

@@ -245,7 +245,7 @@ def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> 
 def _finetune_stage(config: Config, name: str) -> Stage:
     keys = finetune.stage_keys(config, name)
     section = config.finetune[name]
-    of_weights = tuple(key for key in keys if key != "model.dropout")
+    of_weights = tuple(key for key in keys if key != "model.dropout")  # counted below, if any
 
     def inputs() -> str:
         base = finetune.base_checkpoint(config, name, silent)
