@@ -56,6 +56,7 @@ def serve(
         config = place if place is not None and is_config_file(place) else None
         settings = read_config(config, changes)  # wrong ones are told before anything is loaded
         check_precision(precision)
+        _refuse_training_precision(changes)
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 
         folder = find_checkpoint(settings if config else place, report, chat=True)
@@ -65,6 +66,18 @@ def serve(
         return _serve(_service(loaded, settings, report), loaded, report)
 
     run_command("serve", json, work)
+
+
+def _refuse_training_precision(changes: list[str]) -> None:
+    from lilllm.errors import ConfigError
+
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key == "precision":
+            raise ConfigError(
+                f"{change}: this key is the precision of training",
+                f"--precision {value if value != 'auto' else 'fp32'}",
+            )
 
 
 def _with_own_settings(loaded: "Loaded", changes: list[str]) -> "Config":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lilllm.stages.sample import sample_texts
 from lilllm.stages.training_stage import (
     check_provenance,
     open_stage,
+    put_back_on_error,
     trackers_of,
     wants_compile,
     write_weights,
@@ -36,7 +38,7 @@ from lilllm.training.distributed import World, gathered, join
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
-from lilllm.training.run import Hooks, Run
+from lilllm.training.run import Hooks, Run, check_batch
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
 from lilllm.training.validation import held_out_means
@@ -77,7 +79,42 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     if config.data.path is not None and (problem := manifest_problem(places.data)):
         raise DataError(problem, "prepare it again, or copy it again from where it is whole")
     shards = open_shards(places.data, "train", tokenizer)
-    config, machine, resume_from = open_stage(places.pretrain, config, KEYS, report, fresh, world)
+    root, starts = places.root, fresh and world.is_first
+    with put_back_on_error(places.pretrain, root) if starts else nullcontext():
+        config, machine, resume_from = open_stage(
+            places.pretrain, config, KEYS, report, fresh, world
+        )
+        training = _planned(config, shards, tokenizer, machine, resume_from, world, report)
+    report(Note(_describe(training, shards)))
+    train(training, resume_from)
+    with gathered(training.model):
+        scores = world.first(lambda: _final_score(training, config, tokenizer, report))
+    training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
+    return PretrainResult(
+        checkpoint=places.pretrain / step_name(training.counters.step),
+        step=training.counters.step,
+        tokens=training.counters.tokens,
+        train_loss=training.last_loss,
+        val_loss=scores.get("loss"),
+        val_bpb=scores.get("bpb"),
+        tokens_per_s=training.tokens_per_s or None,
+        mfu=training.mfu or None,
+        peak_memory_bytes=peak_memory_bytes(machine.device),
+        parameters=sum(count_parameters(training.model.shape).values()),
+    )
+
+
+def _planned(
+    config: Config,
+    shards: Shards,
+    tokenizer: Tokenizer,
+    machine: Machine,
+    resume_from: Path | None,
+    world: World,
+    report: Report,
+) -> Run:
+    """The training of a config: its model, its windows, and what surrounds them."""
+    places, section = layout(config), config.pretrain
     provenance = {
         "tokenizer_hash": tokenizer.hash,
         "data_hash": sha256_file(places.data / MANIFEST),
@@ -91,7 +128,6 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         init_weights(model, config.seed, config.model.init_std, config.model.zero_init)
     model.to(machine.device)
     windows = make_windows(config, shards)
-    section = config.pretrain
     flops = flops_per_token(shape) * section.steps * section.batch_tokens
     training = Run(
         stage="pretrain",
@@ -120,23 +156,8 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
         sample_every=section.sample_every,
         compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
     )
-    report(Note(_describe(training, shards)))
-    train(training, resume_from)
-    with gathered(model):
-        scores = world.first(lambda: _final_score(training, config, tokenizer, report))
-    training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
-    return PretrainResult(
-        checkpoint=places.pretrain / step_name(training.counters.step),
-        step=training.counters.step,
-        tokens=training.counters.tokens,
-        train_loss=training.last_loss,
-        val_loss=scores.get("loss"),
-        val_bpb=scores.get("bpb"),
-        tokens_per_s=training.tokens_per_s or None,
-        mfu=training.mfu or None,
-        peak_memory_bytes=peak_memory_bytes(machine.device),
-        parameters=sum(count_parameters(shape).values()),
-    )
+    check_batch(training)  # `train` does too, but then a fresh start has lost what was there
+    return training
 
 
 def _final_score(

@@ -56,6 +56,7 @@ def test_wrong_settings_have_their_exit_codes() -> None:
         (["--port", port], 5, "cannot be bound"),
         (["--port", 70000], 2, "serve.port"),
         (["serve.max_queue=-1"], 2, "serve.max_queue"),
+        (["precision=bf16"], 2, "--precision bf16"),
         (["--api-key-file", "nothing"], 2, "serve.api_key_file"),
         (["--api-key-file", "empty"], 2, "is empty"),
         (["nowhere"], 4, "no such checkpoint"),

@@ -1,5 +1,7 @@
 """Settings that cannot train: a clear error and the designed exit code each, from the command."""
 
+from pathlib import Path
+
 import torch
 
 from tests.e2e.conftest import Lilllm, refused, result
@@ -28,3 +30,17 @@ def test_settings_that_cannot_train_are_refused_with_their_exit_codes(lilllm: Li
     other = "name=other", "tokenizer.vocab_size=500"
     result(lilllm("tokenizer", "train", "tiny.yaml", *other, "--json"))
     no(3, *other, "data.path=runs/tiny/data", "made with another tokenizer")
+
+
+def test_a_fresh_start_that_cannot_begin_leaves_what_was_there(
+    lilllm: Lilllm, tmp_path: Path
+) -> None:
+    command = "pretrain", "tiny.yaml", QUICK
+    done = Path(tmp_path, result(lilllm(*command, "--json"))["checkpoint"])
+    made = done.stat().st_mtime_ns
+    large = "pretrain.batch_tokens=2097152"
+    refused(lilllm(*command, "--fresh", large), 3, "fewer than the 32768 of one step")
+    assert done.stat().st_mtime_ns == made
+    result(lilllm(*command, "--fresh", "--json"))
+    assert done.stat().st_mtime_ns != made
+    assert len(list(tmp_path.glob("runs/tiny/old/*"))) == 1
