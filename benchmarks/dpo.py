@@ -83,6 +83,13 @@ def curve(config: Config) -> list[dict[str, float]]:
     ]
 
 
+def rewards_of(change: torch.Tensor, pairs: Any, config: Config) -> torch.Tensor:
+    """Rewards [pairs, 2] of how much likelier both sides became, and of their lengths."""
+    options = config.finetune[STEP].dpo
+    tokens = torch.tensor([[sum(mask) for _, mask in pair[:2]] for pair in pairs])
+    return change * options.beta + tokens * options.length_weight
+
+
 def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
     table = AnswerPairs([pair[0] for pair in pairs], [pair[1] for pair in pairs], fill_id)
     import numpy as np
@@ -152,7 +159,7 @@ def main() -> None:
         told: dict[str, Any] = {"answers": answers(done.checkpoint, config)}
         shutil.copy(f"runs/{config.name}/loss.png", results / f"dpo-{name}.png")
         told["curve"] = curve(config)
-    rewards = (after - before) * config.finetune[STEP].dpo.beta
+    rewards = rewards_of(after - before, found, config)
     margins = (rewards[:, 0] - rewards[:, 1]).tolist()
     result = {
         **describe(),

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dpo import CONFIG, RESULTS, STEP, accuracies, curve, encode, scores
+from dpo import CONFIG, RESULTS, STEP, accuracies, curve, encode, rewards_of, scores
 from machine import describe
 
 from lilllm.cli.display import Display
@@ -82,7 +82,7 @@ def run_fold(
     change = scores(load_model(done.checkpoint), in_order, tokenizer.end_id) - scores(
         load_model(base), in_order, tokenizer.end_id
     )
-    rewards = change * config.finetune[STEP].dpo.beta
+    rewards = rewards_of(change, in_order, config)
     found = {
         "seconds": round(time.perf_counter() - began),
         "pairs": done.rows,
@@ -91,6 +91,7 @@ def run_fold(
         "questions": [questions[i] for i in order],
         "sizes": [list(pair[2:]) for pair in in_order],
         "margins": (rewards[:, 0] - rewards[:, 1]).tolist(),
+        "learnt_margins": (change[:, 0] - change[:, 1]).tolist(),  # without a reward of length
         "curve": curve(config),
     }
     kept.write_text(json.dumps(found))
@@ -125,6 +126,7 @@ def main() -> None:
     chosen = options.only or range(FOLDS)
     found = [run_fold(folds, number, base, work, options.overrides) for number in chosen]
     margins = [margin for fold in found for margin in fold["margins"]]
+    learnt = [margin > 0 for fold in found for margin in fold["learnt_margins"]]
     sizes = [(a, b) for fold in found for a, b in fold["sizes"]]
     questions = [question for fold in found for question in fold["questions"]]
     gains = [
@@ -141,6 +143,7 @@ def main() -> None:
         "steps_per_fold": [fold["steps"] for fold in found],
         "peak_memory_bytes": max(fold["peak_memory_bytes"] for fold in found),
         **accuracies(margins, sizes),
+        "learnt_accuracy": sum(learnt) / len(learnt),
         "better_than_longer_by": sum(gains) / len(gains),
         "better_than_longer_by_95": interval(gains, questions),
         "by_fold": [

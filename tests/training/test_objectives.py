@@ -63,3 +63,15 @@ def test_dpo_is_its_equation_with_smoothing_and_likelihood() -> None:
     torch.testing.assert_close(plain.total, -right.sum())
     assert plain.units == 2
     assert plain.measures["reward_accuracy"] == (better > worse).sum()
+
+
+def test_dpo_with_a_reward_of_length_leaves_the_rest_to_the_model() -> None:
+    model = Transformer(SHAPE, seed=1)
+    ids, targets, reference = pairs()
+    targets[0, 0, -3:] = IGNORE  # the better answer of one pair is shorter, by two tokens
+    targets[0, 1, -1] = IGNORE
+    plain, long = (dpo_loss(0.3, length_weight=w)(model, ids, targets, reference) for w in (0, 5))
+    shorter = (targets[:, 1] != IGNORE).sum(-1) - (targets[:, 0] != IGNORE).sum(-1)
+    gain = plain.measures["reward_margin"] - long.measures["reward_margin"]
+    torch.testing.assert_close(gain, 5.0 * shorter.sum())
+    assert long.measures["reward_accuracy"] <= plain.measures["reward_accuracy"]

@@ -82,6 +82,10 @@ class DpoConfig(Section):
     likelihood_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight of the better answer's loss in nats per token: keeps it likely, so that the text stays
     good (Pang et al. 2024, arXiv:2404.19733)."""
+    length_weight: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Reward of each token of an answer, beside what is learnt: where longer answers mostly win, a
+    positive one explains that, so that the model does not learn to be long (Park et al. 2024,
+    arXiv:2403.19159)."""
 
 
 class FinetuneConfig(OptimizationConfig):

@@ -46,7 +46,10 @@ def plan(job: Job) -> Plan:
     _add_reference(job, data_hash, {"train": train, "val": held_out})
     options = job.section.dpo
     return Plan(
-        objective=dpo_loss(options.beta, options.label_smoothing, options.likelihood_weight),
+        objective=dpo_loss(
+            *(options.beta, options.label_smoothing),
+            *(options.likelihood_weight, options.length_weight),
+        ),
         windows=train,
         held_out=held_out,
         rows=len(train),

@@ -13,29 +13,35 @@ from lilllm.training.objectives.loss import Loss, Objective
 
 
 def dpo_loss(
-    beta: float, label_smoothing: float = 0.0, likelihood_weight: float = 0.0
+    beta: float,
+    label_smoothing: float = 0.0,
+    likelihood_weight: float = 0.0,
+    length_weight: float = 0.0,
 ) -> Objective:
     """-log sigmoid(reward of the better answer - reward of the worse one).
 
-    An answer's reward is beta x (its log-probability - the reference's).
+    An answer's reward is beta x (its log-probability - the reference's) + length_weight x tokens.
 
     Args:
         beta: how far the model may move away from the reference: the smaller, the farther.
         label_smoothing: share of pairs whose verdict is taken to be wrong.
         likelihood_weight: weight of the better answer's negative log-likelihood, in nats per
             token, without which both answers may become less likely.
+        length_weight: what a token of an answer is worth by itself. It is not learnt, and what it
+            explains of the verdicts the model has no need to learn.
 
     Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7; the smoothing is equation 3 of
     Mitchell 2023, "A note on DPO with noisy preferences"; the likelihood Pang et al. 2024,
-    arXiv:2404.19733.
+    arXiv:2404.19733; the length Park et al. 2024, arXiv:2403.19159.
     """
-    return partial(_dpo_loss, beta, label_smoothing, likelihood_weight)
+    return partial(_dpo_loss, beta, label_smoothing, likelihood_weight, length_weight)
 
 
 def _dpo_loss(
     beta: float,
     smoothing: float,
     likelihood_weight: float,
+    length_weight: float,
     model: Transformer,
     ids: Tensor,
     targets: Tensor,
@@ -44,14 +50,14 @@ def _dpo_loss(
     """Ids and targets are [B, 2, T] and the reference [B, 2], better answers first."""
     log_probabilities = token_logprobs(model, ids.flatten(0, 1), targets.flatten(0, 1))
     of_answers = log_probabilities.sum(dim=1).view(-1, 2)  # [B, 2]
-    rewards = beta * (of_answers - reference)
+    tokens = (targets != IGNORE).sum(dim=2)  # [B, 2]
+    rewards = beta * (of_answers - reference) + length_weight * tokens
     margins = rewards[:, 0] - rewards[:, 1]
     losses = -F.logsigmoid(margins)
     if smoothing:
         losses = (1 - smoothing) * losses - smoothing * F.logsigmoid(-margins)
     if likelihood_weight:
-        tokens = (targets[:, 0] != IGNORE).sum(dim=1)
-        losses = losses - likelihood_weight * of_answers[:, 0] / tokens
+        losses = losses - likelihood_weight * of_answers[:, 0] / tokens[:, 0]
     measures = {
         "reward_accuracy": (margins > 0).sum(),
         "reward_margin": margins.sum(),
