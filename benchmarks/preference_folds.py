@@ -5,7 +5,9 @@
 A file of few questions says little by one split. Here the questions are dealt into folds, a model
 is trained for each on the pairs of the others, and all pairs together are counted. `--only` runs
 and counts some folds (0 to 4), so that several calls can run at once; FOLDER keeps what is done.
-The result, which says of how many folds it is, goes to benchmarks/results/dpo-NAME.json.
+The result, which says of how many folds it is, goes to benchmarks/results/dpo-NAME.json, the loss
+of the first one to dpo-NAME.png. Beside the model stands what counting characters or tokens knows;
+answers of equally many tokens count as half right.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from lilllm.stages.finetune import run_step
 from lilllm.tokenizer import Tokenizer
 
 SETTINGS = ("finetune.polite.val_fraction=1e-9", "finetune.polite.eval_every=0")
+PICTURE = "runs/dpo/loss.png"  # below a fold's folder
 FOLDS = 5
 RESAMPLES = 2000
 
@@ -90,6 +94,7 @@ def run_fold(
         "peak_memory_bytes": done.peak_memory_bytes,
         "questions": [questions[i] for i in order],
         "sizes": [list(pair[2:]) for pair in in_order],
+        "tokens": [[sum(mask) for _, mask in pair[:2]] for pair in in_order],
         "margins": (rewards[:, 0] - rewards[:, 1]).tolist(),
         "learnt_margins": (change[:, 0] - change[:, 1]).tolist(),  # without a reward of length
         "curve": curve(config),
@@ -126,6 +131,7 @@ def main() -> None:
     chosen = options.only or range(FOLDS)
     found = [run_fold(folds, number, base, work, options.overrides) for number in chosen]
     margins = [margin for fold in found for margin in fold["margins"]]
+    tokens = [pair for fold in found for pair in fold["tokens"]]
     learnt = [margin > 0 for fold in found for margin in fold["learnt_margins"]]
     sizes = [(a, b) for fold in found for a, b in fold["sizes"]]
     questions = [question for fold in found for question in fold["questions"]]
@@ -144,6 +150,7 @@ def main() -> None:
         "peak_memory_bytes": max(fold["peak_memory_bytes"] for fold in found),
         **accuracies(margins, sizes),
         "learnt_accuracy": sum(learnt) / len(learnt),
+        "more_tokens_accuracy": sum((a > b) + (a == b) / 2 for a, b in tokens) / len(tokens),
         "better_than_longer_by": sum(gains) / len(gains),
         "better_than_longer_by_95": interval(gains, questions),
         "by_fold": [
@@ -151,6 +158,7 @@ def main() -> None:
         ],
         "curves": [fold["curve"] for fold in found],
     }
+    shutil.copy(work / f"fold-{chosen[0]}" / PICTURE, results / f"dpo-{options.name}.png")
     (results / f"dpo-{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps({key: result[key] for key in result if key != "curves"}))
 
