@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     folder, root = layout(config).finetune(name), layout(config).root
     base = base_checkpoint(config, name, report)
     tokenizer = Tokenizer.load(base)
-    with put_back_on_error(folder, root) if fresh and world.is_first else nullcontext():
+    with put_back_on_error(folder, root, fresh, world):
         config, machine, resume_from = open_stage(
             folder, config, stage_keys(config, name), report, fresh, world
         )

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +78,7 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     if config.data.path is not None and (problem := manifest_problem(places.data)):
         raise DataError(problem, "prepare it again, or copy it again from where it is whole")
     shards = open_shards(places.data, "train", tokenizer)
-    root, starts = places.root, fresh and world.is_first
-    with put_back_on_error(places.pretrain, root) if starts else nullcontext():
+    with put_back_on_error(places.pretrain, places.root, fresh, world):
         config, machine, resume_from = open_stage(
             places.pretrain, config, KEYS, report, fresh, world
         )

@@ -97,13 +97,18 @@ def open_stage(
 
 
 @contextmanager
-def put_back_on_error(folder: Path, root: Path) -> Iterator[None]:
+def put_back_on_error(folder: Path, root: Path, fresh: bool, world: World) -> Iterator[None]:
     """Undo what a fresh start moves aside meanwhile, if it cannot begin.
 
     Args:
         folder: of the stage.
         root: of its run.
+        fresh: whether it is one; otherwise nothing is touched.
+        world: the processes; the first one moved it, and puts it back.
     """
+    if not (fresh and world.is_first):
+        yield
+        return
     before = set((root / OLD).glob("*"))
     try:
         yield
