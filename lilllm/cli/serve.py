@@ -76,7 +76,7 @@ def _refuse_training_precision(changes: list[str]) -> None:
         if key == "precision":
             raise ConfigError(
                 f"{change}: this key is the precision of training",
-                f"--precision {value if value != 'auto' else 'fp32'}",
+                f"`--precision {value if value != 'auto' else 'fp32'}` says how the model answers",
             )
 
 

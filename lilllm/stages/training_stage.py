@@ -117,6 +117,7 @@ def put_back_on_error(folder: Path, root: Path, fresh: bool, world: World) -> It
             remove(folder)
             with suppress(OSError):  # then it stays there
                 moved.rename(folder)
+                moved.parent.rmdir()  # if nothing else was ever moved
         raise
 
 
