@@ -83,11 +83,15 @@ def curve(config: Config) -> list[dict[str, float]]:
     ]
 
 
+def answer_tokens(pairs: Any) -> torch.Tensor:
+    """Tokens of both answers [pairs, 2]."""
+    return torch.tensor([[sum(mask) for _, mask in pair[:2]] for pair in pairs])
+
+
 def rewards_of(change: torch.Tensor, pairs: Any, config: Config) -> torch.Tensor:
-    """Rewards [pairs, 2] of how much likelier both sides became, and of their lengths."""
+    """Rewards [pairs, 2] of how much likelier in nats both sides became, and of their lengths."""
     options = config.finetune[STEP].dpo
-    tokens = torch.tensor([[sum(mask) for _, mask in pair[:2]] for pair in pairs])
-    return change * options.beta + tokens * options.length_weight
+    return change * options.beta + answer_tokens(pairs) * options.length_weight
 
 
 def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:

@@ -3,11 +3,12 @@
     python benchmarks/preference_folds.py NAME BASE PAIRS FOLDER [--only K,...] [key=value ...]
 
 A file of few questions says little by one split. Here the questions are dealt into folds, a model
-is trained for each on the pairs of the others, and all pairs together are counted. `--only` runs
-and counts some folds (0 to 4), so that several calls can run at once; FOLDER keeps what is done.
-The result, which says of how many folds it is, goes to benchmarks/results/dpo-NAME.json, the loss
-of the first one to dpo-NAME.png. Beside the model stands what counting characters or tokens knows;
-answers of equally many tokens count as half right.
+is trained for each on the pairs of the others, and all pairs together are counted. `--only` trains
+and counts some folds (0 to 4), so that several calls can run at once; FOLDER keeps what is done
+with one base and one set of overrides. The result of all folds goes to
+benchmarks/results/dpo-NAME.json, the loss of the first one to dpo-NAME.png; that of some has their
+numbers behind its NAME. Beside the model stands what counting characters or tokens knows.
+Whatever finds both answers alike is half right.
 """
 
 import argparse
@@ -16,11 +17,12 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from dpo import CONFIG, RESULTS, STEP, accuracies, curve, encode, rewards_of, scores
+from dpo import CONFIG, RESULTS, STEP, accuracies, answer_tokens, curve, encode, rewards_of, scores
 from machine import describe
 
 from lilllm.cli.display import Display
@@ -32,7 +34,7 @@ from lilllm.stages.finetune import run_step
 from lilllm.tokenizer import Tokenizer
 
 SETTINGS = ("finetune.polite.val_fraction=1e-9", "finetune.polite.eval_every=0")
-PICTURE = "runs/dpo/loss.png"  # below a fold's folder
+PICTURE = "loss.png"
 FOLDS = 5
 RESAMPLES = 2000
 
@@ -53,8 +55,11 @@ def run_fold(
     """Train without a fold, judge its pairs, and keep what was found."""
     folder = work / f"fold-{number}"
     kept = folder / "found.json"
+    asked = {"base": str(base), "overrides": overrides}
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text())
+        if found["asked"] != asked:
+            sys.exit(f"{kept}: was made with {found['asked']}; name another FOLDER")
         return found
     folder.mkdir(parents=True, exist_ok=True)
     train = folder / "train.jsonl"
@@ -87,14 +92,16 @@ def run_fold(
         load_model(base), in_order, tokenizer.end_id
     )
     rewards = rewards_of(change, in_order, config)
+    shutil.copy(f"runs/{config.name}/{PICTURE}", PICTURE)
     found = {
+        "asked": asked,
         "seconds": round(time.perf_counter() - began),
         "pairs": done.rows,
         "steps": done.step,
         "peak_memory_bytes": done.peak_memory_bytes,
         "questions": [questions[i] for i in order],
         "sizes": [list(pair[2:]) for pair in in_order],
-        "tokens": [[sum(mask) for _, mask in pair[:2]] for pair in in_order],
+        "tokens": answer_tokens(in_order).tolist(),
         "margins": (rewards[:, 0] - rewards[:, 1]).tolist(),
         "learnt_margins": (change[:, 0] - change[:, 1]).tolist(),  # without a reward of length
         "curve": curve(config),
@@ -116,13 +123,25 @@ def interval(hits: list[float], questions: list[str]) -> tuple[float, float]:
     return means[round(0.025 * RESAMPLES)], means[round(0.975 * RESAMPLES) - 1]
 
 
+def _numbers(text: str) -> list[int]:
+    numbers = [int(number) for number in text.split(",")]
+    if not set(numbers) <= set(range(FOLDS)):
+        raise argparse.ArgumentTypeError(f"there are folds 0 to {FOLDS - 1}")
+    return numbers
+
+
+def half_right(differences: list[float]) -> float:
+    """How often the better side has more; where both have as much, half of it."""
+    return sum((each > 0) + (each == 0) / 2 for each in differences) / len(differences)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("base", type=Path)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", type=lambda text: [int(number) for number in text.split(",")])
+    parser.add_argument("--only", type=_numbers, help="folds, from 0 on, with commas")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     results, work = RESULTS.resolve(), options.folder.resolve()
@@ -131,8 +150,6 @@ def main() -> None:
     chosen = options.only or range(FOLDS)
     found = [run_fold(folds, number, base, work, options.overrides) for number in chosen]
     margins = [margin for fold in found for margin in fold["margins"]]
-    tokens = [pair for fold in found for pair in fold["tokens"]]
-    learnt = [margin > 0 for fold in found for margin in fold["learnt_margins"]]
     sizes = [(a, b) for fold in found for a, b in fold["sizes"]]
     questions = [question for fold in found for question in fold["questions"]]
     gains = [
@@ -149,8 +166,9 @@ def main() -> None:
         "steps_per_fold": [fold["steps"] for fold in found],
         "peak_memory_bytes": max(fold["peak_memory_bytes"] for fold in found),
         **accuracies(margins, sizes),
-        "learnt_accuracy": sum(learnt) / len(learnt),
-        "more_tokens_accuracy": sum((a > b) + (a == b) / 2 for a, b in tokens) / len(tokens),
+        "learnt_accuracy": half_right([m for fold in found for m in fold["learnt_margins"]]),
+        "more_characters_accuracy": half_right([a - b for a, b in sizes]),
+        "more_tokens_accuracy": half_right([a - b for fold in found for a, b in fold["tokens"]]),
         "better_than_longer_by": sum(gains) / len(gains),
         "better_than_longer_by_95": interval(gains, questions),
         "by_fold": [
@@ -158,8 +176,9 @@ def main() -> None:
         ],
         "curves": [fold["curve"] for fold in found],
     }
-    shutil.copy(work / f"fold-{chosen[0]}" / PICTURE, results / f"dpo-{options.name}.png")
-    (results / f"dpo-{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    name = "-".join([f"dpo-{options.name}", *map(str, options.only or ())])
+    shutil.copy(work / f"fold-{chosen[0]}" / PICTURE, results / f"{name}.png")
+    (results / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps({key: result[key] for key in result if key != "curves"}))
 
 

@@ -30,7 +30,7 @@ class LabelledTexts:
         self._texts, self._fill_id = texts, fill_id
         self.labels = np.asarray(labels, dtype=np.int64)
         self.lengths = np.asarray([len(text) for text in texts], dtype=np.int64)
-        self.length, self._longest = _mean(self.lengths), int(self.lengths.max(initial=0))
+        self.length = _mean(self.lengths)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -39,7 +39,7 @@ class LabelledTexts:
         """Ids [B, T], the position of each text's last token [B], and its class [B]."""
         chosen = [self._texts[row] for row in rows.tolist()]
         last = np.asarray([len(text) - 1 for text in chosen], dtype=np.int64)
-        return fill_up(chosen, self._fill_id, self._longest), last, self.labels[rows]
+        return fill_up(chosen, self._fill_id, int(self.lengths.max())), last, self.labels[rows]
 
 
 class AnswerPairs:
@@ -60,7 +60,6 @@ class AnswerPairs:
         sides = [np.asarray([len(ids) for ids, _ in side], dtype=np.int64) for side in self._sides]
         self.lengths = np.maximum(*sides)
         self.length = _mean(sides[0] + sides[1])
-        self._longest = int(self.lengths.max(initial=0))
 
     def __len__(self) -> int:
         return len(self._sides[0])
@@ -68,7 +67,7 @@ class AnswerPairs:
     def read(self, rows: Ints) -> tuple[Ints, Ints, NDArray[np.float32]]:
         """Ids and targets [B, 2, T], and the reference [B, 2]."""
         texts = [side[row] for row in rows.tolist() for side in self._sides]
-        ids = fill_up([ids for ids, _ in texts], self._fill_id, self._longest)
+        ids = fill_up([ids for ids, _ in texts], self._fill_id, int(self.lengths.max()))
         targets = targets_of(ids, [mask for _, mask in texts])
         shape = (len(rows), 2, -1)
         return ids.reshape(shape), targets.reshape(shape), self.reference[rows]

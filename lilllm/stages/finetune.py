@@ -42,7 +42,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import gathered, join
 from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
-from lilllm.training.run import Hooks, Run, check_batch
+from lilllm.training.run import Hooks, Run
 from lilllm.training.state import Counters, newest_valid, step_name
 from lilllm.training.validation import held_out_means
 
@@ -199,9 +199,7 @@ def _planned(job: Job) -> tuple[Plan, Run]:
     plan = METHODS[section.method](job)
     if section.lora is not None:
         _add_lora(job, section.lora)
-    training = _prepare(job, plan)
-    check_batch(training)  # `train` does too, but then a fresh start has lost what was there
-    return plan, training
+    return plan, _prepare(job, plan)
 
 
 def _measure(job: Job, plan: Plan) -> Measures:

@@ -32,7 +32,7 @@ from lilllm.files import (
     sha256_json,
     write_json,
 )
-from lilllm.model.checkpoint import weights_hash
+from lilllm.model.checkpoint import is_checkpoint, weights_hash
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import planned_vocab_size, resolve_shape
@@ -225,7 +225,7 @@ def _needed(stages: list[Stage], config: Config) -> list[Stage]:
 def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> set[str]:
     """Names of the stages whose result a stage reads.
 
-    A `base` that is named and there is taken as it is, unless the `whole` run is wanted.
+    A checkpoint that `base` names is taken as it is, unless the `whole` run is wanted.
     """
     name = stages[number].name
     if not name.startswith("finetune."):
@@ -234,7 +234,7 @@ def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> 
     if base == "auto":
         return {stages[number - 1].name}
     place = Path(base).resolve()
-    if place.exists() and not whole:
+    if is_checkpoint(place) and not whole:
         return set()
     if place == layout(config).root.resolve():
         return {stages[number - 1].name}

@@ -37,7 +37,7 @@ from lilllm.training.distributed import World, gathered, join
 from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
-from lilllm.training.run import Hooks, Run, check_batch
+from lilllm.training.run import Hooks, Run
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
 from lilllm.training.validation import held_out_means
@@ -127,7 +127,7 @@ def _planned(
     model.to(machine.device)
     windows = make_windows(config, shards)
     flops = flops_per_token(shape) * section.steps * section.batch_tokens
-    training = Run(
+    return Run(
         stage="pretrain",
         folder=places.pretrain,
         model=model,
@@ -154,8 +154,6 @@ def _planned(
         sample_every=section.sample_every,
         compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
     )
-    check_batch(training)  # `train` does too, but then a fresh start has lost what was there
-    return training
 
 
 def _final_score(

@@ -35,7 +35,7 @@ from lilllm.training.optimizers import (
     set_lr,
     update,
 )
-from lilllm.training.run import Run, check_batch, everywhere, no_target, not_finite, out_of_memory
+from lilllm.training.run import Run, everywhere, no_target, not_finite, out_of_memory
 from lilllm.training.schedules import lr_scale
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import load_state, prune, save_checkpoint, step_name
@@ -56,13 +56,10 @@ def train(run: Run, resume_from: Path | None) -> None:
         resume_from: a valid checkpoint of this stage whose weights `run.model` already has.
 
     Raises:
-        ConfigError: the batch cannot be shared equally by the processes.
-        DataError: there are fewer samples than a step takes.
         Interrupted: a signal came; the state is saved.
         RunError: the loss or the gradient is not finite, memory ran out, a save failed, or
             another process trains in the same folder.
     """
-    check_batch(run)
     with lock_folder(run.folder) if run.world.is_first else contextlib.nullcontext():
         try:
             _train(run, resume_from)

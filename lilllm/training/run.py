@@ -46,6 +46,10 @@ class Run:
 
     What is trained are the parameters of `model` that require gradients. `batch_rows` is the
     number of samples of a step; None: as many as `config.batch_tokens` holds.
+
+    Raises:
+        ConfigError: the batch cannot be shared equally by the processes.
+        DataError: there are fewer samples than a step takes.
     """
 
     stage: str
@@ -73,7 +77,8 @@ class Run:
     mfu: float = 0.0
 
     def __post_init__(self) -> None:
-        """Only the first process speaks."""
+        """Only the first process speaks, and a batch that cannot be shared is no run."""
+        _check_batch(self)
         if not self.world.is_first:
             self.report = silent
 
@@ -100,7 +105,7 @@ class Run:
         return self.sequences * self.windows.length
 
 
-def check_batch(run: Run) -> None:
+def _check_batch(run: Run) -> None:
     """Do nothing if a step's samples are there, and can be shared equally.
 
     Raises:

@@ -22,7 +22,8 @@ from lilllm.training.state import newest_valid, read_marker
 from tests.e2e.conftest import ENVIRONMENT, TINY, Lilllm, refused, result
 
 PRETRAIN, CHAT = Path("runs/tiny/pretrain"), Path("runs/tiny/finetune/chat")
-WEIGHTS = [PRETRAIN / "step-00000040/model.safetensors", CHAT / "step-00000012/model.safetensors"]
+STAGES = {"pretrain": (PRETRAIN, 40), "finetune": (CHAT, 12)}  # with their steps
+WEIGHTS = [place / f"step-{steps:08}/model.safetensors" for place, steps in STAGES.values()]
 SAVE_EVERY = 4
 FIGURES = Path(__file__).parents[2] / "benchmarks" / "results" / "kills.json"
 
@@ -37,14 +38,14 @@ class Strikes:
 
     def count(self, folder: Path) -> None:
         """Look at what a dead process left behind."""
-        stage = "before training"
-        for name, place in (("pretrain", PRETRAIN), ("finetune", CHAT)):
+        stage = "outside training"
+        for name, (place, steps) in STAGES.items():
             events = read_metrics(folder / place / "metrics.jsonl")
-            if not events or any(event["event"] == "done" for event in events):
+            if not events:
                 continue
-            stage = name
             saved = newest_valid(folder / place, lambda event: None)
             kept = int(saved.name.removeprefix("step-")) if saved else 0
+            stage = name if kept < steps else stage
             lost = max(event.get("step", 0) for event in events) - kept
             self.steps_lost += max(lost, 0)
             self.most_steps_lost = max(self.most_steps_lost, lost)
@@ -91,12 +92,14 @@ def check(lilllm: Lilllm, tmp_path: Path, number: signal.Signals, times: int) ->
     whole = time.monotonic() - began
     undisturbed = [sha256_file(tmp_path / path) for path in WEIGHTS]
     strikes, done, folders = Strikes(), 0, 0
-    while done < times and folders < 5 * times:
+    wanted = set(STAGES) if times > 3 else set()  # what must have been struck in its midst
+    while (done < times or not wanted <= set(strikes.hit)) and folders < 5 * times:
         folder = tmp_path / f"{number.name}-{folders}"
-        done += strike_until_done(folder, number, min(6, times - done), whole, folders, strikes)
+        more = min(6, times - done) if done < times else 6
+        done += strike_until_done(folder, number, more, whole, folders, strikes)
         folders += 1
         assert [sha256_file(folder / path) for path in WEIGHTS] == undisturbed
-    assert done >= times
+    assert done >= times and wanted <= set(strikes.hit), strikes
     # A step may be logged just before it is saved, and the save may be what was hit.
     assert strikes.most_steps_lost <= (SAVE_EVERY if number == signal.SIGKILL else 0)
     return {

@@ -176,10 +176,8 @@ def test_batches_that_cannot_be_shared_or_filled_are_refused(tmp_path: Path) -> 
     from lilllm.training.distributed import World
 
     def refused(error: type[Exception], match: str, size: int, *overrides: str) -> None:
-        run, _ = make_run(tmp_path, 3, config(*overrides))
-        run.world = World(size=size)
         with pytest.raises(error, match=match):
-            train(run, None)
+            replace(make_run(tmp_path, 3, config(*overrides))[0], world=World(size=size))
 
     refused(ConfigError, "4 sequences of 16 tokens, which 3 processes cannot share", 3)
     refused(ConfigError, "4 sequences of 16 tokens, which 8 processes cannot share", 8)

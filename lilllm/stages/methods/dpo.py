@@ -44,12 +44,8 @@ def plan(job: Job) -> Plan:
     data_hash = sha256_json([FORMAT, pairs, weights_hash(job.base)])[:16]
     job.check_rows(data_hash)
     _add_reference(job, data_hash, {"train": train, "val": held_out})
-    options = job.section.dpo
     return Plan(
-        objective=dpo_loss(
-            *(options.beta, options.label_smoothing),
-            *(options.likelihood_weight, options.length_weight),
-        ),
+        objective=dpo_loss(**job.section.dpo.model_dump()),
         windows=train,
         held_out=held_out,
         rows=len(train),
