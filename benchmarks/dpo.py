@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from machine import arguments, describe
 from lilllm.cli.display import Display
 from lilllm.config import Config
 from lilllm.config.load import load_config
-from lilllm.config.schema import GenerateConfig
+from lilllm.config.schema import FinetuneConfig, GenerateConfig
 from lilllm.data import BadRows
-from lilllm.data.preferences import to_preference
+from lilllm.data.preferences import Preference, to_preference
 from lilllm.data.tables import AnswerPairs
 from lilllm.events import silent
 from lilllm.model.checkpoint import load_model
@@ -32,8 +33,10 @@ from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.find_checkpoint import load_checkpoint
 from lilllm.stages.finetune import run_step
 from lilllm.stages.generate import run
+from lilllm.stages.methods.dpo import asked_by, encode_side, sides_of
 from lilllm.stages.methods.rows import is_held_out, read_good_rows
 from lilllm.tokenizer import Tokenizer
+from lilllm.training.metrics import read_metrics
 from lilllm.training.objectives.answers import token_logprobs
 from lilllm.training.objectives.loss import move
 
@@ -43,10 +46,10 @@ STEP = "polite"
 ANSWERS = 10
 
 
-def good_rows(config: Config) -> Any:
-    """Rows that are pairs; the step itself says how many are not."""
-    bad = BadRows("skip")
-    return read_good_rows(config.finetune[STEP], config.seed, bad, check=to_preference)
+def good_pairs(section: FinetuneConfig) -> Iterator[tuple[dict[str, Any], Preference]]:
+    """Rows that are pairs, in the order of the files; the step itself says how many are not."""
+    for row, where in read_good_rows(section, 0, BadRows("skip"), check=to_preference):
+        yield row, to_preference(row, where)
 
 
 def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[Any, Any, int, int]]:
@@ -54,19 +57,17 @@ def held_out(config: Config, tokenizer: Tokenizer, length: int) -> list[tuple[An
     section = config.finetune[STEP]
     encoder = RowEncoder.of(tokenizer, section)
     found = []
-    for row, where in good_rows(config):
-        pair = to_preference(row, where)
-        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
-        if not is_held_out(asked, section.val_fraction):
+    for _, pair in good_pairs(section):
+        if not is_held_out(asked_by(pair), section.val_fraction):
             continue
         if (encoded := encode(encoder, pair, length)) is not None:
             found.append(encoded)
     return found
 
 
-def encode(encoder: RowEncoder, pair: Any, length: int) -> tuple[Any, Any, int, int] | None:
+def encode(encoder: RowEncoder, pair: Preference, length: int) -> tuple[Any, Any, int, int] | None:
     """Both sides of a pair and the characters of their answers; None if one is too long."""
-    sides = [encoder.encode(pair.prompt + side) for side in (pair.chosen, pair.rejected)]
+    sides = [encode_side(encoder, pair, side) for side in sides_of(pair)]
     if max(len(ids) for ids, _ in sides) > length:
         return None
     sizes = [len(side[-1]["content"]) for side in (pair.chosen, pair.rejected)]
@@ -75,10 +76,10 @@ def encode(encoder: RowEncoder, pair: Any, length: int) -> tuple[Any, Any, int, 
 
 def curve(config: Config) -> list[dict[str, float]]:
     """The loss and the reward accuracy that the step logged, in the folder where it ran."""
-    log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl").read_text().splitlines()
+    log = Path(f"runs/{config.name}/finetune/{STEP}/metrics.jsonl")
     return [
         {key: round(event[key], 4) for key in ("step", "loss", "reward_accuracy")}
-        for event in map(json.loads, log)
+        for event in read_metrics(log)
         if event["event"] == "step"
     ]
 
@@ -111,12 +112,11 @@ def scores(model: Any, pairs: Any, fill_id: int) -> torch.Tensor:
 def answers(checkpoint: Path, config: Config) -> list[dict[str, str]]:
     """What the model answers to the first held-out questions, its likeliest token at every step."""
     section = config.finetune[STEP]
-    prompts: list[str] = []
-    for row, where in good_rows(config):
-        pair = to_preference(row, where)
-        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
-        if is_held_out(asked, section.val_fraction) and pair.prompt:
-            prompts.append(pair.prompt[-1]["content"])
+    prompts = [
+        pair.prompt[-1]["content"]
+        for _, pair in good_pairs(section)
+        if is_held_out(asked_by(pair), section.val_fraction) and pair.prompt
+    ]
     options = GenerateConfig(temperature=0, max_new_tokens=80, top_p=1.0)
     made = run(load_checkpoint(checkpoint), prompts[:ANSWERS], options, silent, chat=True)
     return [{"question": each.prompt, "answer": each.text} for each in made.samples]

@@ -22,12 +22,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dpo import CONFIG, RESULTS, STEP, accuracies, answer_tokens, curve, encode, rewards_of, scores
+from dpo import (
+    CONFIG,
+    RESULTS,
+    STEP,
+    accuracies,
+    answer_tokens,
+    curve,
+    encode,
+    good_pairs,
+    rewards_of,
+    scores,
+)
 from machine import describe
 
 from lilllm.cli.display import Display
 from lilllm.config.load import load_config
-from lilllm.data.preferences import to_preference
+from lilllm.config.schema import SourceConfig
+from lilllm.files import sha256_json
 from lilllm.model.checkpoint import load_model
 from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.finetune import run_step
@@ -55,16 +67,17 @@ def run_fold(
     """Train without a fold, judge its pairs, and keep what was found."""
     folder = work / f"fold-{number}"
     kept = folder / "found.json"
-    asked = {"base": str(base), "overrides": overrides}
+    asked = {"base": str(base), "overrides": overrides, "pairs": sha256_json(folds)}
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text())
         if found["asked"] != asked:
             sys.exit(f"{kept}: was made with {found['asked']}; name another FOLDER")
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    train = folder / "train.jsonl"
+    train, held_out = folder / "train.jsonl", folder / "held-out.jsonl"
     rest = [row for i, fold in enumerate(folds) if i != number for row in fold]
-    train.write_text("".join(json.dumps(row) + "\n" for row in rest))
+    for path, rows in ((train, rest), (held_out, folds[number])):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = load_config(
         CONFIG,
         [
@@ -79,10 +92,10 @@ def run_fold(
     with Display() as display:
         done = run_step(config, STEP, display)
     tokenizer = Tokenizer.load(base)
-    encoder = RowEncoder.of(tokenizer, config.finetune[STEP])
-    pairs, questions = [], []
-    for row in folds[number]:
-        pair = to_preference(row, "PAIRS")
+    section = config.finetune[STEP]
+    encoder, pairs, questions = RowEncoder.of(tokenizer, section), [], []
+    of_fold = section.model_copy(update={"sources": (SourceConfig(path=str(held_out)),)})
+    for row, pair in good_pairs(of_fold):
         if (encoded := encode(encoder, pair, config.model.max_seq_len)) is not None:
             pairs.append(encoded)
             questions.append(row["instruction"])

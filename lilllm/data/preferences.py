@@ -18,9 +18,10 @@ class Preference(NamedTuple):
 def to_preference(row: Mapping[str, Any], where: str) -> Preference:
     """Read a row with `chosen` and `rejected`.
 
-    Both are a text, a message, or a list of messages, which may repeat the prompt. The prompt is
-    `prompt` (a text or messages), `messages`, `conversations`, `instruction` with an optional
-    `input`, or absent.
+    Both are a text, a message, or a list of messages. The prompt is `prompt` (a text or messages),
+    `messages`, `conversations`, `instruction` with an optional `input`, or absent. What both
+    sides begin with belongs to it, and may repeat it, or its end; where `messages` is one of the
+    sides, it is what they begin with.
 
     Raises:
         DataError: a field is missing or of another kind, or the two sides are equal.
@@ -33,13 +34,9 @@ def to_preference(row: Mapping[str, Any], where: str) -> Preference:
                 "a row needs `chosen` and `rejected`; the source's `fields` renames",
             )
     chosen, rejected = (_answer(row[side], side, where) for side in ("chosen", "rejected"))
-    prompt = prompt_messages(row, where)
-    if not prompt:
-        prompt = _common(chosen, rejected)
-    chosen, rejected = (
-        side[len(prompt) :] if side[: len(prompt)] == prompt else side
-        for side in (chosen, rejected)
-    )
+    common = _common(chosen, rejected)
+    prompt = _joined(prompt_messages(row, where), common)
+    chosen, rejected = chosen[len(common) :], rejected[len(common) :]
     if chosen == rejected:
         raise DataError(f"{where}: chosen and rejected are equal, so nothing is preferred")
     if not (_has_answer(chosen) and _has_answer(rejected)):
@@ -65,6 +62,20 @@ def _common(one: list[Message], other: list[Message]) -> list[Message]:
             break
         length += 1
     return one[:length]
+
+
+def _joined(prompt: list[Message], common: list[Message]) -> list[Message]:
+    """A prompt and what both sides begin with, whatever they share said once."""
+    if not common:
+        return prompt
+    if prompt[: len(common)] == common and prompt[-1]["role"] == "assistant":
+        return common  # the prompt is one of the sides
+    for shared in range(min(len(prompt), len(common)), 0, -1):
+        if prompt[-shared:] == common[:shared]:
+            return prompt + common[shared:]
+    if all(message in common for message in prompt):
+        return common
+    return prompt + common
 
 
 def _has_answer(messages: list[Message]) -> bool:

@@ -30,11 +30,9 @@ def make_reward(config: RewardConfig) -> Reward:
     """
     match config.kind:
         case "words":
-            return lambda prompt, answer, row: _words(answer, _field(row, config.field or "words"))
+            return lambda prompt, answer, row: _words(answer, read_by(config, row))
         case "number":
-            return lambda prompt, answer, row: _number(
-                answer, _field(row, config.field or "answer")
-            )
+            return lambda prompt, answer, row: _number(answer, read_by(config, row))
         case "format":
             pattern = re.compile(config.pattern, re.DOTALL)
             return lambda prompt, answer, row: float(pattern.fullmatch(answer.strip()) is not None)
@@ -53,9 +51,21 @@ def check_row(config: RewardConfig, row: Mapping[str, Any]) -> None:
         DataError: it has not.
     """
     if config.kind == "words":
-        _words("", _field(row, config.field or "words"))
+        _words("", read_by(config, row))
     elif config.kind == "number":
-        _number("", _field(row, config.field or "answer"))
+        _number("", read_by(config, row))
+
+
+def read_by(config: RewardConfig, row: Mapping[str, Any]) -> Any:
+    """What a reward reads of a row, besides its question."""
+    match config.kind:
+        case "words":
+            return _field(row, config.field or "words")
+        case "number":
+            return _field(row, config.field or "answer")
+        case "python":
+            return sorted(row.items())
+    return None
 
 
 def score(

@@ -32,6 +32,7 @@ from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.score_tasks import Scorer
 from lilllm.stages.training_stage import (
     check_provenance,
+    hold,
     open_stage,
     put_back_on_error,
     trackers_of,
@@ -42,7 +43,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import gathered, join
 from lilllm.training.hardware import keep_freed_memory, peak_memory_bytes
 from lilllm.training.loop import train
-from lilllm.training.run import Hooks, Run
+from lilllm.training.run import Hooks, Run, out_of_memory, telling_out_of_memory
 from lilllm.training.state import Counters, newest_valid, step_name
 from lilllm.training.validation import held_out_means
 
@@ -86,6 +87,26 @@ def stage_keys(config: Config, name: str) -> tuple[str, ...]:
     return ("seed", "device", "precision", "threads", f"finetune.{name}", *dropout)
 
 
+HEEDED_BY = {
+    "batch_rows": UNPACKED,
+    "format": frozenset({"sft", "dpo", "distill", "grpo"}),
+    "label_smoothing": frozenset({"sft"}),
+    "dpo": frozenset({"dpo"}),
+    **dict.fromkeys(
+        ("teacher", "teacher_weight", "teacher_temperature", "teacher_top_k", "teacher_logits"),
+        frozenset({"distill"}),
+    ),
+    **dict.fromkeys(
+        (
+            *("rewards", "group_size", "answer_tokens", "judge_cut_answers"),
+            *("kl_weight", "likelihood_weight", "divide_by_std"),
+        ),
+        frozenset({"grpo"}),
+    ),
+}
+"""Keys of a step that not all methods read, and which of them do."""
+
+
 def refuse_ignored(config: Config, name: str) -> None:
     """Do nothing if the method of a step heeds every key that is set.
 
@@ -95,13 +116,18 @@ def refuse_ignored(config: Config, name: str) -> None:
         ConfigError: it would ignore one.
     """
     section, step = config.finetune[name], f"finetune.{name}"
-    packs = section.method not in UNPACKED
-    if section.batch_rows is not None and packs:
-        raise ConfigError(
-            f"{step}.batch_rows={section.batch_rows}: {section.method} packs rows",
-            f"{step}.batch_tokens says how large its steps are; leave batch_rows out",
-        )
-    if section.too_long == "split" and not packs:
+    instead = {"batch_rows": f"{step}.batch_tokens says how large its steps are; "}
+    if section.method == "dpo":
+        instead["label_smoothing"] = f"{step}.dpo.label_smoothing is what dpo reads; "
+    for key, methods in HEEDED_BY.items():
+        default = FinetuneConfig.model_fields[key].get_default()
+        if section.method not in methods and getattr(section, key) != default:
+            others = ", ".join(sorted(methods))
+            raise ConfigError(
+                f"{step}.{key}: {section.method} does not read it, but {others}",
+                instead.get(key, "") + f"leave {key} out",
+            )
+    if section.too_long == "split" and section.method in UNPACKED:
         raise ConfigError(
             f"{step}.too_long=split: {section.method} needs whole rows", f"{step}.too_long=drop"
         )
@@ -155,24 +181,28 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
     folder, root = layout(config).finetune(name), layout(config).root
     base = base_checkpoint(config, name, report)
     tokenizer = Tokenizer.load(base)
-    with put_back_on_error(folder, root, fresh, world):
-        config, machine, resume_from = open_stage(
-            folder, config, stage_keys(config, name), report, fresh, world
-        )
-        section = config.finetune[name]
-        dropout = config.model.dropout if section.dropout is None else section.dropout
-        model = load_model(base, device=machine.device, dropout=dropout)
-        length = min(config.model.max_seq_len, model.shape.max_seq_len)
-        job = Job(
-            *(config, name, section, folder, base, model, tokenizer, machine, world, length),
-            *(resume_from, report),
-        )
-        plan, training = _planned(job)
-    _describe(job, plan, training)
-    train(training, resume_from)
-    world.first(lambda: plot_loss(layout(config).root))
-    with gathered(model):
-        measures = training.measures | world.first(lambda: _measure(job, plan))
+    with hold(folder, world):
+        with put_back_on_error(folder, root, fresh, world):
+            config, machine, resume_from = open_stage(
+                folder, config, stage_keys(config, name), report, fresh, world
+            )
+            section = config.finetune[name]
+            dropout = config.model.dropout if section.dropout is None else section.dropout
+            model = load_model(base, device=machine.device, dropout=dropout)
+            length = min(config.model.max_seq_len, model.shape.max_seq_len)
+            job = Job(
+                *(config, name, section, folder, base, model, tokenizer, machine, world, length),
+                *(resume_from, report),
+            )
+            with telling_out_of_memory(
+                lambda: out_of_memory(f"finetune.{name}", section, "before the first step")
+            ):
+                plan, training = _planned(job)
+        _describe(job, plan, training)
+        train(training, resume_from)
+        world.first(lambda: plot_loss(layout(config).root))
+        with gathered(model):
+            measures = training.measures | world.first(lambda: _measure(job, plan))
     return StepResult(
         checkpoint=folder / step_name(training.counters.step),
         method=section.method,
@@ -350,22 +380,21 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
         CheckpointError: there is none.
         ConfigError: the base is the step itself.
     """
-    wanted = config.finetune[name].base
-    if wanted != "auto":
+    wanted, places = config.finetune[name].base, layout(config)
+    if wanted != "auto" and Path(wanted).resolve() != places.root.resolve():
         try:
             named = find_checkpoint(Path(wanted), report)
         except CheckpointError as err:
             raise CheckpointError(f"finetune.{name}.base: {err.message}", err.hint) from err
-        own = layout(config).finetune(name).resolve()
+        own = places.finetune(name).resolve()
         if own in named.resolve().parents:
             raise ConfigError(
                 f"finetune.{name}.base: {wanted} means {named}, a checkpoint of this very step",
-                f"name the stage to start from, for example {layout(config).pretrain}",
+                f"name the stage to start from, for example {places.pretrain}",
             )
         return named
     names = list(config.finetune)
     before = names.index(name)
-    places = layout(config)
     stage = places.finetune(names[before - 1]) if before else places.pretrain
     found = newest_valid(stage, report)
     if found is None:

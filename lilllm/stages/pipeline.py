@@ -32,7 +32,7 @@ from lilllm.files import (
     sha256_json,
     write_json,
 )
-from lilllm.model.checkpoint import is_checkpoint, weights_hash
+from lilllm.model.checkpoint import is_checkpoint, load_shape, weights_hash
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import planned_vocab_size, resolve_shape
@@ -193,11 +193,12 @@ def _run(stage: Stage, report: Report, fresh: bool, world: World) -> dict[str, A
     def alone() -> Any:
         return _plain(stage.run(report, fresh))
 
+    inputs = world.first(lambda: _inputs(stage))  # before it runs: they may change meanwhile
     result: dict[str, Any] = alone() if stage.keys else world.first(alone)
 
     def keep() -> None:
         make_folder(stage.folder.parent)
-        write_json(_result_path(stage), {"inputs": stage.inputs(), "result": result})
+        write_json(_result_path(stage), {"inputs": inputs, "result": result})
 
     world.first(keep)
     return result
@@ -254,6 +255,8 @@ def _finetune_stage(config: Config, name: str) -> Stage:
         others = finetune.other_inputs(section)
         if "model.dropout" in keys and config.model.dropout:
             others.append(f"dropout {config.model.dropout}")
+        if config.model.max_seq_len < load_shape(base).max_seq_len:  # then it drops or cuts rows
+            others.append(f"context {config.model.max_seq_len}")
         return _hash(config, of_weights, [weights_hash(base), sources, *others, *tasks])
 
     return Stage(
@@ -273,6 +276,14 @@ def _of_task(config: Config, name: str) -> list[Any]:
     return [name, task.model_dump(mode="json"), sources]
 
 
+def _inputs(stage: Stage) -> str | None:
+    """The hash of what goes into a stage; None if something is missing, which it says itself."""
+    try:
+        return stage.inputs()
+    except (LilllmError, OSError):
+        return None
+
+
 def _finished(stage: Stage) -> dict[str, Any] | None:
     """The result of a stage that was completed with the same inputs."""
     path = _result_path(stage)
@@ -281,9 +292,9 @@ def _finished(stage: Stage) -> dict[str, Any] | None:
     try:
         record = read_json(path)
         result: dict[str, Any] = record["result"]
-        if record["inputs"] != stage.inputs():
+        if record["inputs"] != _inputs(stage):
             return None
-    except (LilllmError, OSError, KeyError, TypeError):  # something before it is missing
+    except (OSError, KeyError, TypeError):
         return None
     checkpoint = result.get("checkpoint") if stage.keys else None
     made = Path(checkpoint) if checkpoint else stage.folder

@@ -26,6 +26,7 @@ from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.sample import sample_texts
 from lilllm.stages.training_stage import (
     check_provenance,
+    hold,
     open_stage,
     put_back_on_error,
     trackers_of,
@@ -78,16 +79,17 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
     if config.data.path is not None and (problem := manifest_problem(places.data)):
         raise DataError(problem, "prepare it again, or copy it again from where it is whole")
     shards = open_shards(places.data, "train", tokenizer)
-    with put_back_on_error(places.pretrain, places.root, fresh, world):
-        config, machine, resume_from = open_stage(
-            places.pretrain, config, KEYS, report, fresh, world
-        )
-        training = _planned(config, shards, tokenizer, machine, resume_from, world, report)
-    report(Note(_describe(training, shards)))
-    train(training, resume_from)
-    with gathered(training.model):
-        scores = world.first(lambda: _final_score(training, config, tokenizer, report))
-    training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
+    with hold(places.pretrain, world):
+        with put_back_on_error(places.pretrain, places.root, fresh, world):
+            config, machine, resume_from = open_stage(
+                places.pretrain, config, KEYS, report, fresh, world
+            )
+            training = _planned(config, shards, tokenizer, machine, resume_from, world, report)
+        report(Note(_describe(training, shards)))
+        train(training, resume_from)
+        with gathered(training.model):
+            scores = world.first(lambda: _final_score(training, config, tokenizer, report))
+        training.metrics.append("done", step=training.counters.step, val_bpb=scores.get("bpb"))
     return PretrainResult(
         checkpoint=places.pretrain / step_name(training.counters.step),
         step=training.counters.step,

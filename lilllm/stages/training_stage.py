@@ -9,7 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
 from lilllm.config.schema.finetune import UNPACKED
-from lilllm.errors import CheckpointError, ConfigError, LilllmError
+from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Report
-from lilllm.files import make_folder, remove, write_atomic, write_error
+from lilllm.files import lock_folder, make_folder, remove, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
@@ -97,8 +97,20 @@ def open_stage(
 
 
 @contextmanager
+def hold(folder: Path, world: World) -> Iterator[None]:
+    """Keep others out of a stage folder, from before it is looked at until all is written.
+
+    Raises:
+        RunError: another process is working on it.
+    """
+    with ExitStack() as held:
+        world.first(lambda: held.enter_context(lock_folder(folder)))
+        yield
+
+
+@contextmanager
 def put_back_on_error(folder: Path, root: Path, fresh: bool, world: World) -> Iterator[None]:
-    """Undo what a fresh start moves aside meanwhile, if it cannot begin.
+    """Undo what a fresh start moves aside meanwhile, if it cannot begin or is stopped.
 
     Args:
         folder: of the stage.
@@ -112,7 +124,7 @@ def put_back_on_error(folder: Path, root: Path, fresh: bool, world: World) -> It
     before = set((root / OLD).glob("*"))
     try:
         yield
-    except LilllmError:
+    except BaseException:
         for moved in set((root / OLD).glob("*")) - before:
             remove(folder)
             with suppress(OSError):  # then it stays there

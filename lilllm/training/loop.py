@@ -5,7 +5,6 @@ the count of the whole step, clip, update, then log, save and validate as config
 no file format besides its own checkpoints' `state/`; the caller passes what writes weights.
 """
 
-import contextlib
 import math
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from lilllm.data.batches import longest_first, sample_rows
 from lilllm.errors import Interrupted
 from lilllm.events import Note, Sampled, Saved, Validated
-from lilllm.files import lock_folder, make_folder, remove_partials, write_atomic
+from lilllm.files import make_folder, remove_partials, write_atomic
 from lilllm.training.ahead import Ahead, quiet_collector
 from lilllm.training.distributed import (
     LostProcess,
@@ -35,7 +34,14 @@ from lilllm.training.optimizers import (
     set_lr,
     update,
 )
-from lilllm.training.run import Run, everywhere, no_target, not_finite, out_of_memory
+from lilllm.training.run import (
+    Run,
+    everywhere,
+    no_target,
+    not_finite,
+    out_of_memory,
+    telling_out_of_memory,
+)
 from lilllm.training.schedules import lr_scale
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import load_state, prune, save_checkpoint, step_name
@@ -51,29 +57,28 @@ class StopAsked(Exception):
 def train(run: Run, resume_from: Path | None) -> None:
     """Train until `run.steps`, saving, validating and logging on the way.
 
+    Whoever calls holds the lock of `run.folder`, if others might train there.
+
     Args:
         run: what to train; its counters and measures are updated.
         resume_from: a valid checkpoint of this stage whose weights `run.model` already has.
 
     Raises:
         Interrupted: a signal came; the state is saved.
-        RunError: the loss or the gradient is not finite, memory ran out, a save failed, or
-            another process trains in the same folder.
+        RunError: the loss or the gradient is not finite, memory ran out, or a save failed.
     """
-    with lock_folder(run.folder) if run.world.is_first else contextlib.nullcontext():
-        try:
+    try:
+        with telling_out_of_memory(
+            lambda: out_of_memory(run.stage, run.config, f"step {run.counters.step + 1}")
+        ):
             _train(run, resume_from)
-        except torch.OutOfMemoryError as err:
-            raise out_of_memory(run) from err
-        except RuntimeError as err:
-            if "can't allocate memory" in str(err):
-                raise out_of_memory(run) from err
-            if run.world.size > 1 and lost_process(err):
-                raise LostProcess(
-                    f"step {run.counters.step + 1}: another process of this run ended",
-                    "its own message says why; the same command continues from the last save",
-                ) from err
-            raise
+    except RuntimeError as err:
+        if run.world.size > 1 and lost_process(err):
+            raise LostProcess(
+                f"step {run.counters.step + 1}: another process of this run ended",
+                "its own message says why; the same command continues from the last save",
+            ) from err
+        raise
 
 
 def _train(run: Run, resume_from: Path | None) -> None:
@@ -93,19 +98,21 @@ def _train(run: Run, resume_from: Path | None) -> None:
     world.first(run.open_trackers)
     if run.metrics.path.is_file():  # what was logged after the last save is done again
         run.metrics.append("resume", step=run.counters.step)
-    _recall(run)
+    scored = world.first(lambda: _recall(run))
     saved_at = run.counters.step if resume_from is not None else -1
     attention = fastest_attention(run.model.shape, run.config.micro_batch_size, run.machine)
     with StopRequest() as stop, quiet_collector(), attention:
         try:
             ahead = Ahead(run, parallel) if Ahead.fits(run, parallel) else None
             meter = Meter(run)
+            if resume_from is not None and _wants_score(run) and not scored:
+                _validate(run, parallel, stop)  # a signal came between that save and its score
             while run.counters.step < run.steps:
                 outcome = _step(run, parallel, ahead)
                 step = run.counters.step
                 last, stopping = step == run.steps, world.any(bool(stop))
                 saving = stopping or last or step % run.config.save_every == 0
-                scoring = last or (run.config.eval_every and step % run.config.eval_every == 0)
+                scoring = _wants_score(run)
                 if ahead is not None and (saving or scoring or step % run.config.log_every == 0):
                     ahead.check()
                 meter.step(*outcome)
@@ -119,7 +126,7 @@ def _train(run: Run, resume_from: Path | None) -> None:
                 if run.sample_every and (step % run.sample_every == 0 or last):
                     _sample(run)
                 meter.restart()
-            if not run.measures:  # interrupted between the last save and its validation
+            if not run.measures:  # all was done before, but the result needs them
                 _validate(run, parallel, stop)
         except StopAsked:
             if saved_at != run.counters.step:
@@ -229,11 +236,24 @@ def _validate(run: Run, parallel: Parallel, stop: StopRequest) -> None:
             write_atomic(run.folder / "best", step_name(step) + "\n")
 
 
-def _recall(run: Run) -> None:
-    """The best score and the last loss of an earlier part of this run."""
+def _wants_score(run: Run) -> bool:
+    step, every = run.counters.step, run.config.eval_every
+    return step == run.steps or bool(every and step % every == 0)
+
+
+def _recall(run: Run) -> bool:
+    """Take the best score and the last loss of an earlier part of this run.
+
+    Returns:
+        whether the step that it continues from was scored.
+    """
+    scored = False
     for event in read_metrics(run.metrics.path):
         run.last_loss = event.get("loss", run.last_loss)
         run.best = event.get("score", run.best)
+        if event["event"] == "validation":
+            scored = event["step"] == run.counters.step
+    return scored
 
 
 def _sample(run: Run) -> None:

@@ -1,7 +1,8 @@
 """What a training run is made of, how far it is, and the errors that name its state."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -188,11 +189,24 @@ def not_finite(
     )
 
 
-def out_of_memory(run: Run) -> RunError:
-    """The error for a step that needs more memory than there is, and what needs less."""
-    size = run.config.micro_batch_size
+def out_of_memory(stage: str, config: OptimizationConfig, when: str) -> RunError:
+    """The error for what needs more memory than there is, and what needs less."""
+    size = config.micro_batch_size
     return RunError(
-        f"step {run.counters.step + 1}: out of memory with micro_batch_size={size}",
-        f"{run.stage}.micro_batch_size={max(1, size // 2)} needs about half of it for activations, "
-        f"{run.stage}.activation_checkpointing=true much less; `lilllm plan` shows where it goes",
+        f"{when}: out of memory with micro_batch_size={size}",
+        f"{stage}.micro_batch_size={max(1, size // 2)} needs about half of it for activations, "
+        f"{stage}.activation_checkpointing=true much less; `lilllm plan` shows where it goes",
     )
+
+
+@contextmanager
+def telling_out_of_memory(error: Callable[[], RunError]) -> Iterator[None]:
+    """Raise `error()` for whatever torch says when memory runs out on a GPU or a CPU."""
+    try:
+        yield
+    except torch.OutOfMemoryError as err:
+        raise error() from err
+    except RuntimeError as err:
+        if "can't allocate memory" in str(err):
+            raise error() from err
+        raise

@@ -82,6 +82,7 @@ GOOD, BAD = ([{"role": "assistant", "content": text}] for text in ("good", "bad"
         {"prompt": USER, "chosen": GOOD, "rejected": BAD},
         {"chosen": USER + GOOD, "rejected": USER + BAD},
         {"prompt": "q", "chosen": USER + GOOD, "rejected": USER + BAD},
+        {"messages": USER + GOOD, "chosen": USER + GOOD, "rejected": USER + BAD},
         {
             "conversations": [{"from": "human", "value": "q"}],
             "chosen": {"from": "gpt", "value": "good"},
@@ -91,6 +92,26 @@ GOOD, BAD = ([{"role": "assistant", "content": text}] for text in ("good", "bad"
 )
 def test_preference_pairs_in_every_shape_are_the_same_pair(row: Any) -> None:
     assert to_preference(row, "f:1") == (USER, GOOD, BAD)
+
+
+SYSTEM = [{"role": "system", "content": "s"}]
+EARLIER = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "repeated", "said"),
+    [
+        (USER, SYSTEM + USER, SYSTEM + USER),
+        (SYSTEM + USER, USER, SYSTEM + USER),
+        (EARLIER + USER, USER, EARLIER + USER),
+        (EARLIER, USER, EARLIER + USER),
+        (EARLIER[:1], EARLIER + USER, EARLIER + USER),
+        (EARLIER + USER + BAD, EARLIER + USER, EARLIER + USER),
+    ],
+)
+def test_what_prompt_and_sides_share_is_said_once(prompt: Any, repeated: Any, said: Any) -> None:
+    row = {"messages": prompt, "chosen": repeated + GOOD, "rejected": repeated + BAD}
+    assert to_preference(row, "f:1") == (said, GOOD, BAD)
 
 
 def test_a_pair_without_a_prompt_has_none() -> None:

@@ -73,13 +73,17 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(step: dict[str, Any]) -
     assert sha256_file(last / "model.safetensors") == expected
 
 
-def test_stored_logits_teach_like_live_ones() -> None:
+@pytest.mark.parametrize(
+    ("top_k", "rounding"),
+    [(64, 2e-3), (1000, 5e-3)],  # all 304 tokens, each kept in fp16
+)
+def test_stored_logits_teach_like_live_ones(top_k: int, rounding: float) -> None:
     losses = []
     for how in ("live", "stored"):
-        finetune(DISTILL | {"teacher_logits": how, "log_every": 1})
+        finetune(DISTILL | {"teacher_logits": how, "teacher_top_k": top_k, "log_every": 1})
         losses.append([step["kl"] for step in steps()])
         Path("runs/tiny").rename(f"runs/{how}")
-    assert losses[0] == pytest.approx(losses[1], rel=2e-3) and losses[0][0] > 0
+    assert losses[0] == pytest.approx(losses[1], rel=rounding) and losses[0][0] > 0
     assert list(Path("runs/stored/finetune/x").glob("teacher-*/train.logprobs"))
 
 
@@ -152,6 +156,13 @@ def test_rows_that_cannot_be_checked_or_asked(monkeypatch: pytest.MonkeyPatch) -
     assert "rewards" in finetune(STEP | {"method": "grpo"}, code=2)["message"]
     Path("rows.jsonl").write_text('{"prompt": " "}\n')
     assert "rows.jsonl:1" in finetune(GRPO, code=3)["message"]
+
+
+def test_one_question_with_other_words_is_another_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lilllm.stages.methods.grpo.Rollouts", Said)
+    rows = [{"prompt": "Say it.", "words": [word], "n": n} for n in "12" for word in ("sun", "cat")]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert finetune(GRPO)["rows"] == 2
 
 
 def test_another_teacher_or_reward_is_other_work(monkeypatch: pytest.MonkeyPatch) -> None:

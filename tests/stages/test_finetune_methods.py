@@ -1,6 +1,7 @@
 """Finetuning steps of every method, on a tiny base, from rows to checkpoints."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
 from lilllm.data.preferences import Preference
 from lilllm.errors import CheckpointError, ConfigError, DataError, RunError
-from lilllm.events import silent
+from lilllm.events import Event, StepDone, silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
 from lilllm.stages.training_stage import changed_keys, refuse_changes
+from lilllm.training.metrics import read_metrics
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
 QUICK = {
@@ -194,6 +196,20 @@ def test_the_reference_of_pairs_is_computed_once(monkeypatch: pytest.MonkeyPatch
     assert stored.is_dir()
 
 
+def test_another_precision_has_its_own_reference() -> None:
+    def stop_after_the_reference(event: Event) -> None:
+        if isinstance(event, StepDone):
+            raise KeyboardInterrupt
+
+    config = step_config(PAIRS, method="dpo", max_steps=2)
+    for precision in ("bf16", "fp32"):
+        with pytest.raises(KeyboardInterrupt):
+            wanted = config.model_copy(update={"precision": precision})
+            run_step(wanted, "step", stop_after_the_reference)
+    *_, first = read_metrics(Path("runs/tiny/finetune/step/metrics.jsonl"))
+    assert first["step"] == 1 and first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
 def test_pairs_that_are_refused_cost_no_stored_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     from lilllm.stages.methods import dpo
 
@@ -270,14 +286,14 @@ def test_another_micro_batch_changes_how_a_step_is_computed_but_not_which_rows_i
 
 def test_of_a_conversation_only_the_judged_answer_is_learnt() -> None:
     from lilllm.stages.encode_rows import RowEncoder
-    from lilllm.stages.methods.dpo import _encode
+    from lilllm.stages.methods.dpo import encode_side
     from tests.stages.tiny_run import tiny_tokenizer
 
     turns = [("user", "Hi"), ("assistant", "Hello there"), ("user", "Who?")]
     prompt = [{"role": role, "content": content} for role, content in turns]
     answer = [{"role": "assistant", "content": "Me."}]
     encoder = RowEncoder(tiny_tokenizer())
-    ids, mask = _encode(encoder, Preference(prompt, answer, []), prompt + answer)
+    ids, mask = encode_side(encoder, Preference(prompt, answer, []), prompt + answer)
     learnt = [token for token, marked in zip(ids, mask, strict=True) if marked]
     assert encoder.tokenizer.decode(learnt).startswith("Me.")
     assert sum(encoder.encode(prompt + answer)[1]) > len(learnt)
@@ -348,12 +364,85 @@ def test_a_fresh_start_that_cannot_begin_leaves_what_was_there() -> None:
     assert len(list(Path("runs/tiny/old").glob("step-*"))) == 1
 
 
+def test_a_fresh_start_that_is_stopped_before_its_first_step_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(ANSWERS, max_steps=1)
+    monkeypatch.setattr("lilllm.stages.methods.sft.prepare_rows", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(ANSWERS, fresh=True)
+    assert find_checkpoint(Path("runs/tiny"), silent) == done.checkpoint
+
+
+def stop(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_second_start_beside_a_running_one_changes_nothing(fresh: bool) -> None:
+    tried = []
+
+    def try_again(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 3:
+            with pytest.raises(RunError, match="another process is working on it"):
+                run(ANSWERS, fresh, max_steps=4, lr=1e-3)
+            tried.append(event.step)
+
+    options = {"max_steps": 4, "save_every": 2, "keep_last": 9}
+    run_step(step_config(ANSWERS, **options), "step", try_again)
+    assert tried == [3]
+    folder = Path("runs/tiny/finetune/step")
+    assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000002", "step-00000004"]
+    assert not Path("runs/tiny/old").exists()
+    assert run(ANSWERS, **options).step == 4  # the same settings as before
+
+
+def test_rows_that_come_while_a_step_trains_are_not_taken_for_trained_on() -> None:
+    from lilllm.stages.pipeline import build
+
+    config = step_config(ANSWERS, max_steps=2, base="runs/tiny/pretrain/step-00000001")
+    more = [*ANSWERS, {"prompt": "The dog", "completion": "sat"}]
+
+    def add_rows(event: Event) -> None:
+        if isinstance(event, StepDone):
+            Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))
+
+    build(config, add_rows, "finetune.step")
+    with pytest.raises(ConfigError, match="rows_hash"):  # and not: up to date
+        build(config, silent, "finetune.step")
+
+
+def test_another_context_than_the_rows_were_cut_for_is_not_up_to_date() -> None:
+    from lilllm.stages.pipeline import build
+
+    shutil.copytree("runs/tiny/pretrain/step-00000001", "theirs")
+    long = [{"prompt": "Why?", "chosen": "yes " * 9 + n, "rejected": "no"} for n in "ab"]
+    config = step_config(PAIRS + long, method="dpo", base="theirs", max_steps=1, batch_rows=2)
+
+    def within(length: int) -> Config:
+        model = config.model.model_copy(update={"max_seq_len": length})
+        pretrain = config.pretrain.model_copy(update={"batch_tokens": 8 * length})
+        return config.model_copy(update={"model": model, "pretrain": pretrain})
+
+    build(within(40), silent, "finetune.step")
+    with pytest.raises(ConfigError, match="rows_hash"):
+        build(within(64), silent, "finetune.step")
+
+
+def test_the_run_itself_as_base_is_the_stage_before() -> None:
+    done = run(ANSWERS, max_steps=1, base="runs/tiny")
+    assert run(ANSWERS, max_steps=1, base="runs/tiny").checkpoint == done.checkpoint
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"sources": [{"path": "rows.jsonl", "weight": 2}]}, "weight=2 of rows.jsonl"),
         ({"method": "dpo", "too_long": "split"}, "dpo needs whole rows"),
-        ({"batch_rows": 8}, "sft packs rows"),
+        ({"batch_rows": 8}, "batch_rows: sft does not read it"),
+        ({"method": "dpo", "label_smoothing": 0.3}, "label_smoothing: dpo does not read it"),
+        ({"method": "classify", "format": "plain"}, "format: classify does not read it"),
+        ({"rewards": [{"kind": "words"}]}, "rewards: sft does not read it, but grpo"),
     ],
 )
 def test_a_key_that_a_step_would_ignore_is_refused_by_the_step_alone(

@@ -133,6 +133,37 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     assert len(hashes) == 1
 
 
+def test_a_stop_at_a_step_with_validation_loses_neither_its_score_nor_the_best(
+    tmp_path: Path,
+) -> None:
+    settings = config("pretrain.save_every=2", "pretrain.eval_every=2", "pretrain.keep_last=1")
+
+    def scored(folder: Path) -> Run:
+        run, _ = make_run(folder, 6, settings)
+        get_worse = lambda poll: {"val_loss": float(run.counters.step)}  # noqa: E731
+        run.hooks = replace(run.hooks, validate=get_worse)
+        return run
+
+    train(scored(tmp_path / "whole"), None)
+    part = scored(tmp_path / "part")
+
+    def objective(*batch: Any) -> Loss:
+        if part.counters.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return next_token_loss(*batch)
+
+    part.objective = objective
+    with pytest.raises(Interrupted, match="after step 2"):
+        train(part, None)
+    train(scored(tmp_path / "part"), tmp_path / "part" / "step-00000002")
+    for name in ("whole", "part"):
+        events = read_metrics(tmp_path / name / "metrics.jsonl")
+        validated = [event["step"] for event in events if event["event"] == "validation"]
+        assert validated == [2, 4, 6]
+        assert read_marker(tmp_path / name, "best") == "step-00000002"
+        assert (tmp_path / name / "step-00000002").is_dir()
+
+
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGUSR1"])
 def test_signals_save_and_exit_also_during_validation(tmp_path: Path, signal_name: str) -> None:
     number = getattr(signal, signal_name)

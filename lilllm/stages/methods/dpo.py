@@ -65,7 +65,7 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
     for row, where in read_good_rows(section, job.config.seed, bad, to_preference, needed):
         pair = to_preference(row, where)
         try:
-            chosen, rejected = (_encode(encoder, pair, side) for side in _sides(pair))
+            chosen, rejected = (encode_side(encoder, pair, side) for side in sides_of(pair))
         except DataError as err:
             bad(where, err.message)
             continue
@@ -77,8 +77,7 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
                 )
             too_long += 1
             continue
-        asked = json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
-        pairs.append((chosen, rejected, is_held_out(asked, section.val_fraction)))
+        pairs.append((chosen, rejected, is_held_out(asked_by(pair), section.val_fraction)))
     if bad.passed_over:
         job.report(Note(f"{bad.passed_over:,} rows of feedback prefer nothing; passed over"))
     if bad.skipped:
@@ -94,7 +93,7 @@ def _table(pairs: list[tuple[Encoded, Encoded, bool]], fill_id: int) -> AnswerPa
     return AnswerPairs([pair[0] for pair in pairs], [pair[1] for pair in pairs], fill_id)
 
 
-def _encode(encoder: RowEncoder, pair: Preference, side: list[dict[str, str]]) -> Encoded:
+def encode_side(encoder: RowEncoder, pair: Preference, side: list[dict[str, str]]) -> Encoded:
     """One side, of which the judged answer is marked, not earlier ones in its prompt."""
     ids, mask = encoder.encode(side)
     if pair.prompt and any(message["role"] == "assistant" for message in pair.prompt):
@@ -103,13 +102,20 @@ def _encode(encoder: RowEncoder, pair: Preference, side: list[dict[str, str]]) -
     return ids, mask
 
 
-def _sides(pair: Preference) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+def asked_by(pair: Preference) -> str:
+    """What decides whether a pair is held out, so that all answers to a question are together."""
+    return json.dumps(pair.prompt or pair.chosen, ensure_ascii=False)
+
+
+def sides_of(pair: Preference) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Both conversations as a whole."""
     return pair.prompt + pair.chosen, pair.prompt + pair.rejected
 
 
 def _add_reference(job: Job, data_hash: str, tables: dict[str, AnswerPairs | None]) -> None:
     """Give the tables the base model's log-probabilities, stored beside the checkpoints."""
-    folder = job.folder / f"reference-{data_hash}"
+    key = sha256_json([data_hash, job.machine.precision])[:16]
+    folder = job.folder / f"reference-{key}"
 
     def compute() -> None:
         if folder.is_dir() and not manifest_problem(folder):

@@ -20,7 +20,7 @@ from lilllm.data import BadRows, read_rows
 from lilllm.data.batches import IGNORE, Ints
 from lilllm.data.conversations import question
 from lilllm.data.journal import Journal
-from lilllm.data.rewards import check_row, make_reward, score
+from lilllm.data.rewards import check_row, make_reward, read_by, score
 from lilllm.errors import ConfigError, DataError
 from lilllm.events import Caution, silent
 from lilllm.files import sha256_json
@@ -208,8 +208,9 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
                 too_long += 1
                 continue
             digest = sha256_json(messages)
-            if digest not in seen:
-                seen.add(digest)
+            judged_by = [read_by(config, row) for config in section.rewards]
+            if (digest, repr(judged_by)) not in seen:
+                seen.add((digest, repr(judged_by)))
                 held_out = int(digest[:12], 16) / 16**12 < section.val_fraction
                 splits[held_out].append(Prompt(messages[-1]["content"], ids, row))
     if bad.skipped:

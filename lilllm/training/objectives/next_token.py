@@ -1,4 +1,4 @@
-"""Next-token prediction: the objective of pretraining and, with masked targets, of SFT."""
+"""Next-token prediction: the objective of pretraining."""
 
 from torch import Tensor
 
