@@ -99,6 +99,8 @@ def feedback(
         screen = console(stderr=json)
         in_vain = 0
         for number, question in enumerate(questions):
+            if collector.was_judged(number, question):
+                continue
             pair = collector.pair(number, question)
             in_vain = 0 if pair is not None else in_vain + 1
             if in_vain == MOST_IN_VAIN:

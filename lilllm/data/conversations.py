@@ -48,12 +48,15 @@ def to_messages(row: Mapping[str, Any], where: str) -> list[Message] | str:
     | shape       | fields                                                            |
     |-------------|-------------------------------------------------------------------|
     | messages    | `messages`: list of {`role`, `content`}                           |
-    | sharegpt    | `conversations`: list of {`from`, `value`}, optional `system`     |
+    | sharegpt    | `conversations`: list of {`from`, `value`}                        |
     | completion  | `prompt` and `completion`                                         |
-    | alpaca      | `instruction`, optional `input`, `output` (Taori et al. 2023)     |
+    | alpaca      | `instruction`, optional `input`, `output` (Taori et al. 2023) and |
+    |             | `history`: list of [question, answer]                             |
     | translation | `source` and `target`                                             |
     | labelled    | `text` and `label`: the label is the answer                       |
     | text        | `text`: no conversation, all of it is learnt                      |
+
+    A text in `system` goes before all but `messages` and `text`.
 
     Args:
         row: one row.
@@ -79,11 +82,11 @@ def prompt_messages(row: Mapping[str, Any], where: str) -> list[Message]:
     if "conversations" in row:
         return _sharegpt(row, where)
     if isinstance(row.get("prompt"), list):
-        return read_messages(row["prompt"], "prompt", where)
+        return _with_system(row, read_messages(row["prompt"], "prompt", where))
     if "prompt" in row:
-        return [{"role": "user", "content": text_of(row, "prompt", where)}]
+        return _with_system(row, [{"role": "user", "content": text_of(row, "prompt", where)}])
     if "instruction" in row:
-        return [{"role": "user", "content": _instruction(row, where)}]
+        return _asked_of_alpaca(row, where)
     return []
 
 
@@ -160,7 +163,14 @@ def _turn(prompt: str, answer: str) -> list[Message]:
 
 
 def _pair_of(prompt: str, answer: str) -> Callable[[Mapping[str, Any], str], list[Message]]:
-    return lambda row, where: _turn(text_of(row, prompt, where), text_of(row, answer, where))
+    return lambda row, where: _with_system(
+        row, _turn(text_of(row, prompt, where), text_of(row, answer, where))
+    )
+
+
+def _alpaca(row: Mapping[str, Any], where: str) -> list[Message]:
+    answer: Message = {"role": "assistant", "content": text_of(row, "output", where)}
+    return [*_asked_of_alpaca(row, where), answer]
 
 
 def _messages(row: Mapping[str, Any], where: str) -> list[Message]:
@@ -168,11 +178,28 @@ def _messages(row: Mapping[str, Any], where: str) -> list[Message]:
 
 
 def _sharegpt(row: Mapping[str, Any], where: str) -> list[Message]:
-    messages = read_messages(row["conversations"], "conversations", where)
+    return _with_system(row, read_messages(row["conversations"], "conversations", where))
+
+
+def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
+    """Messages after the row's `system`, if it has one."""
     system = row.get("system")
-    if isinstance(system, str) and system.strip():
+    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         return [{"role": "system", "content": system}, *messages]
     return messages
+
+
+def _asked_of_alpaca(row: Mapping[str, Any], where: str) -> list[Message]:
+    """An instruction after what was said before: LLaMA-Factory's `system` and `history`."""
+    before: list[Message] = []
+    history = row.get("history") or []
+    for turn in history if isinstance(history, list) else [history]:
+        match turn:
+            case [str(asked), str(answered)]:
+                before += _turn(asked, answered)
+            case _:
+                raise DataError(f"{where}: field 'history' is not a list of [question, answer]")
+    return _with_system(row, [*before, {"role": "user", "content": _instruction(row, where)}])
 
 
 def _answered(messages: list[Message], where: str) -> list[Message]:
@@ -185,7 +212,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], str], list[Message] | str]] = {
     "messages": _messages,
     "sharegpt": lambda row, where: _answered(_sharegpt(row, where), where),
     "completion": _pair_of("prompt", "completion"),
-    "alpaca": lambda row, where: _turn(_instruction(row, where), text_of(row, "output", where)),
+    "alpaca": _alpaca,
     "translation": _pair_of("source", "target"),
     "labelled": _pair_of("text", "label"),
     "text": lambda row, where: text_of(row, "text", where),

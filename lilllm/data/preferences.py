@@ -1,5 +1,6 @@
 """Rows with a better and a worse answer to the same question."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ def to_preference(row: Mapping[str, Any], where: str) -> Preference:
     Both are a text, a message, or a list of messages. The prompt is `prompt` (a text or messages),
     `messages`, `conversations`, `instruction` with an optional `input`, or absent. What both
     sides begin with belongs to it, and may repeat it, or its end; where `messages` is one of the
-    sides, it is what they begin with.
+    sides, it is what they begin with. A text of turns after `Human:` and `Assistant:` is read as a
+    conversation (HH-RLHF, Bai et al. 2022, arXiv:2204.05862).
 
     Raises:
         DataError: a field is missing or of another kind, or the two sides are equal.
@@ -48,10 +50,23 @@ def _answer(value: Any, field: str, where: str) -> list[Message]:
     if isinstance(value, str):
         if not value.strip():
             raise DataError(f"{where}: field {field!r} is empty or not text")
-        return [{"role": "assistant", "content": value}]
+        return _transcript(value) or [{"role": "assistant", "content": value}]
     if isinstance(value, Mapping):
         return [read_message(value, field, where)]
     return read_messages(value, field, where)
+
+
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+
+
+def _transcript(text: str) -> list[Message]:
+    """The messages of a text in the form of HH-RLHF; none if it has another."""
+    if not (text.lstrip().startswith("Human:") and "\n\nAssistant:" in text):
+        return []
+    _, *parts = _SPEAKER.split(text.strip())
+    roles = ["user" if speaker == "Human" else "assistant" for speaker in parts[::2]]
+    said = [part.strip() for part in parts[1::2]]
+    return [{"role": role, "content": content} for role, content in zip(roles, said, strict=True)]
 
 
 def _common(one: list[Message], other: list[Message]) -> list[Message]:

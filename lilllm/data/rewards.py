@@ -19,7 +19,10 @@ from lilllm.errors import ConfigError, DataError, RunError
 Reward = Callable[[str, str, Mapping[str, Any]], float]
 """Called with the prompt, the answer and the row that the prompt comes from."""
 
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(
+    r"(?:(?<![\w.)])[-+])?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+)
+"""A minus after a digit is a dash, as in 10-12; commas stand before three digits."""
 
 
 def make_reward(config: RewardConfig) -> Reward:
@@ -159,6 +162,7 @@ def _words(answer: str, wanted: Any) -> float:
     words = re.split(r"[,\s]+", wanted.strip()) if isinstance(wanted, str) else wanted
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise DataError(f"a row's words are {wanted!r}, not words in a list or in one text")
+    words = [word for word in words if words_of(word)]
     if not words:
         raise DataError("a row asks for no words, so every answer would do")
     return 1 - len(missing_words(answer, words)) / len(words)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 NORMAL_95 = 1.959964
@@ -19,8 +20,9 @@ def classification_measures(
         labels: all classes, in order.
 
     Returns:
-        rows, accuracy, accuracy_low and accuracy_high (its 95 % interval), macro_f1, f1 per label,
-        and confusion [gold][found] with a last column for answers that are no label, if any.
+        rows, accuracy, accuracy_low and accuracy_high (its 95 % interval), f1 per label, macro_f1
+        (their mean over labels that are right or said somewhere), and confusion [gold][found] with
+        a last column for answers that are no label, if any.
 
     Raises:
         ValueError: nothing to measure, or unequally many.
@@ -34,13 +36,14 @@ def classification_measures(
         confusion[labels.index(right)][labels.index(said) if said in labels else -1] += 1
     hits = sum(confusion[i][i] for i in range(len(labels)))
     low, high = wilson_interval(hits, len(gold))
+    met = {*gold, *found}
     f1 = {label: _f1(confusion, i) for i, label in enumerate(labels)}
     return {
         "rows": len(gold),
         "accuracy": hits / len(gold),
         "accuracy_low": low,
         "accuracy_high": high,
-        "macro_f1": sum(f1.values()) / len(f1),
+        "macro_f1": mean(f1[label] for label in labels if label in met),
         "f1": f1,
         "confusion": confusion,
     }

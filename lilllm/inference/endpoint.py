@@ -4,6 +4,7 @@ Trouble that may pass (no connection, too slow, 408, 409, 425, 429, 5xx, an answ
 is tried again with growing pauses; trouble that will not (401, 404, ...) is an error at once.
 """
 
+import contextlib
 import http.client
 import json
 import threading
@@ -120,7 +121,8 @@ class Endpoint:
             with _OPENER.open(request, timeout=self.timeout) as response:
                 return _parse(_read(response, deadline))
         except urllib.error.HTTPError as err:
-            with err:
+            said = ""
+            with err, contextlib.suppress(OSError, http.client.HTTPException):  # it may stall too
                 said = err.read(300).decode("utf-8", "replace").strip()
             reason = f"HTTP {err.code} {err.reason}" + (f": {said}" if said else "")
             if err.code in MAY_PASS or err.code >= 500:
@@ -162,7 +164,7 @@ def _parse(body: bytes) -> Reply:
         raise _MayPass(f"not an answer of a chat endpoint: {shown!r}") from err
     if not isinstance(text, str) or not text.strip():
         raise _MayPass("an empty answer")
-    return Reply(text, reason != "length")
+    return Reply(text, reason not in ("length", "content_filter"))
 
 
 def _seconds(header: str | None) -> float:

@@ -64,6 +64,20 @@ class Collector:
     writers: Sequence[Loaded]
     seed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    _judged: set[tuple[str, str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know what was judged before, so that it is not asked again."""
+        self._judged = {
+            (row["prompt"], answer["weights"], answer["seed"])
+            for row, _ in self.journal.rows()
+            for answer in row.get("shown", ())
+        }
+
+    def was_judged(self, number: int, prompt: str) -> bool:
+        """Whether an earlier call showed what `pair` would make, to somebody who judged it."""
+        seed = self._draw(number).getrandbits(31)
+        return (prompt, weights_hash(self.writers[0].folder), seed) in self._judged
 
     def pair(self, number: int, prompt: str) -> Pair | None:
         """Two different answers, the order drawn; None when the answers are always the same.
@@ -71,7 +85,7 @@ class Collector:
         Raises:
             ConfigError: the prompt does not fit into the context.
         """
-        draw = Random(f"lilllm/feedback/{self.seed}/{number}")
+        draw = self._draw(number)
         left = self._answer(self.writers[0], prompt, draw.getrandbits(31))
         for _ in range(TRIES):
             right = self._answer(self.writers[-1], prompt, draw.getrandbits(31))
@@ -105,6 +119,9 @@ class Collector:
         rows = sum(1 for _ in self.journal.rows())
         kinds = {kind: self.counts[kind] for kind in ("votes", "ties", "thumbs", "edits")}
         return FeedbackResult(self.journal.path, rows, **kinds)
+
+    def _draw(self, number: int) -> Random:
+        return Random(f"lilllm/feedback/{self.seed}/{number}")
 
     def _answer(self, loaded: Loaded, prompt: str, seed: int) -> Shown:
         engine = make_engine(loaded)

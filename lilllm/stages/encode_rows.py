@@ -74,10 +74,23 @@ class RowEncoder:
         )
         return [self.first_id, *self.tokenizer.encode(text)]
 
-    def encode_answer(self, messages: Sequence[Message], answer: str) -> Encoded:
-        """A question with one answer that it may have, of which the words alone are marked."""
+    def encode_answer(
+        self, messages: Sequence[Message], answer: str, ended: bool = False
+    ) -> Encoded:
+        """A question with one answer that it may have, which is marked.
+
+        Args:
+            messages: up to the question.
+            answer: its words.
+            ended: mark also what ends it: the template's end of a turn, or as between examples an
+                empty line.
+        """
         prompt = self.encode_prompt(messages)
-        ids = self.tokenizer.encode(answer)
+        if ended and self.format == "chat":
+            whole = [*self.word(messages), {"role": "assistant", "content": answer}]
+            ids, mask = self.tokenizer.encode_conversation(whole)
+            return ids, [0] * len(prompt) + mask[len(prompt) :]
+        ids = self.tokenizer.encode(answer + "\n\n" if ended else answer)
         return prompt + ids, [0] * len(prompt) + [1] * len(ids)
 
     def word(self, messages: Sequence[Message]) -> list[Message]:

@@ -72,10 +72,12 @@ def run_checkpoint(
 
     Raises:
         CheckpointError: it cannot be read.
-        ConfigError: an override is wrong.
+        ConfigError: an override is wrong, or texts and a split do not go together.
         DataError: the texts are missing, damaged or empty.
     """
     assert config is None or not overrides
+    if texts and split is not None:
+        raise ConfigError(f"--text {texts[0]} and --split {split}: one or the other")
     given = config or load_config(None, overrides)
     loaded = load_checkpoint(checkpoint, device=given.device)
     sources = tuple(SourceConfig(path=path) for path in texts)
@@ -91,6 +93,11 @@ def run_checkpoint(
     config = config or given
     if not sources and split is None:
         sources = config.eval.sources
+    if loaded.model.shape.n_labels and (texts or split):
+        raise ConfigError(
+            f"{checkpoint}: a classifier, which gives no text a probability",
+            "leave out --text and --split; eval.tasks says what it is scored on",
+        )
     if loaded.model.shape.n_labels or (config.eval.tasks and not (sources or split)):
         return _score_tasks(loaded, config, report)
     if sources:

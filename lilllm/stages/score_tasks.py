@@ -103,14 +103,13 @@ class Scorer:
         self, encoder: RowEncoder, task: TaskConfig, rows: "_Rows", shots: list[list[Message]]
     ) -> list[str]:
         """What the model writes for each question, its likeliest token at every step."""
-        before = [message for shot in shots for message in shot]
-        prompts = [
-            encoder.encode_prompt([*before, {"role": "user", "content": question}])
-            for question in rows.questions
-        ]
+        prompts = [encoder.encode_prompt(_after(shots, asked)) for asked in rows.asked]
         for prompt, where in zip(prompts, rows.where, strict=True):
             self._check_room(len(prompt) + 1, where)
-        stop = ("\n",) if task.format == "plain" else ()
+        stop: tuple[str, ...] = ()
+        if task.format == "plain":  # a model that was not trained on such rows goes on after a line
+            lines = any("\n" in answer for answer in rows.answers)
+            stop = ("\n",) if not lines else ("\n\n",) if shots else ()
         options = GenerateConfig(
             temperature=0, max_new_tokens=task.max_new_tokens, top_p=1.0, stop=stop
         )
@@ -138,10 +137,11 @@ class Scorer:
         labels: tuple[str, ...],
     ) -> list[str]:
         """The label that the model finds likeliest for each question."""
-        before = [message for shot in shots for message in shot]
+        # where one label begins another, the end of the answer tells them apart
+        ended = any(one != other and other.startswith(one) for one in labels for other in labels)
         texts = [
-            encoder.encode_answer([*before, {"role": "user", "content": question}], label)
-            for question in rows.questions
+            encoder.encode_answer(_after(shots, asked), label, ended)
+            for asked in rows.asked
             for label in labels
         ]
         for number, where in enumerate(rows.where):
@@ -166,8 +166,9 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A test set: questions, right answers, and where each is."""
+    """A test set: what is asked, its last message, right answers, and where each is."""
 
+    asked: list[list[Message]]
     questions: list[str]
     answers: list[str]
     where: list[str]
@@ -183,6 +184,7 @@ class _Rows:
         if not turns:
             raise DataError("the task has no rows", "look at the `sources` of the task")
         return cls(
+            [turn[:-1] for turn, _ in turns],
             [turn[-2]["content"] for turn, _ in turns],
             [turn[-1]["content"].strip() for turn, _ in turns],
             [where for _, where in turns],
@@ -211,7 +213,19 @@ def _shots(task: TaskConfig, seed: int) -> list[list[Message]]:
         for source in task.shot_sources
         for turn, _ in _turns(task, read_rows(source, seed=seed))
     )
-    return [turn[-2:] for turn in islice(rows(), task.shots)]
+    shots = [
+        [message for message in turn if message["role"] != "system"]
+        for turn in islice(rows(), task.shots)
+    ]
+    if len(shots) < task.shots:
+        raise DataError(f"shots={task.shots}, but shot_sources have only {len(shots)} rows")
+    return shots
+
+
+def _after(shots: list[list[Message]], asked: list[Message]) -> list[Message]:
+    """What is asked, after the examples; a system message stays in front."""
+    system = [message for message in asked[:1] if message["role"] == "system"]
+    return [*system, *(message for shot in shots for message in shot), *asked[len(system) :]]
 
 
 def _shown(rows: _Rows, found: list[str]) -> dict[str, Any]:

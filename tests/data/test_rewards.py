@@ -35,6 +35,13 @@ def test_words_are_whole_words(answer: str, expected: float) -> None:
         ("7 is not 8", "7", 0),
         ("none", "7", 0),
         ("-2", "2", 0),
+        ("It is .5", "0.5", 1),
+        ("It is .5", "5", 0),
+        ("pages 10-12", 12, 1),
+        ("of 1,2,3", 3, 1),
+        ("-5", 1e-05, 0),
+        ("0.00001", 1e-05, 1),
+        ("= -3.", -3, 1),
     ],
 )
 def test_the_last_number_counts(answer: str, right: object, expected: float) -> None:
@@ -68,7 +75,12 @@ def test_a_row_without_what_is_checked_is_named() -> None:
         value("a", {"answer": "x"}, kind="number")
 
 
-@pytest.mark.parametrize("words", [None, 5, [5, None], []])
+def test_what_is_no_word_is_not_asked_for() -> None:
+    assert value("zzz", {"words": "cat, dog,"}, kind="words") == 0
+    assert value("a cat, a dog", {"words": ["cat", "", "dog"]}, kind="words") == 1
+
+
+@pytest.mark.parametrize("words", [None, 5, [5, None], [], "", " , ", ["-"]])
 def test_rows_whose_words_are_none_are_refused(words: Any) -> None:
     with pytest.raises(DataError, match="words"):
         check_row(RewardConfig(kind="words"), {"words": words})

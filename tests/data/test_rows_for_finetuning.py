@@ -94,6 +94,33 @@ def test_preference_pairs_in_every_shape_are_the_same_pair(row: Any) -> None:
     assert to_preference(row, "f:1") == (USER, GOOD, BAD)
 
 
+def test_transcripts_of_two_speakers_are_conversations() -> None:
+    said = "\n\nHuman: p\n\nAssistant: a\n\nHuman: q: Human: no\n\nnew line\n\nAssistant: "
+    pair = to_preference({"chosen": said + "good", "rejected": said + "bad"}, "f:1")
+    asked = {"role": "user", "content": "q: Human: no\n\nnew line"}
+    assert pair == ([*EARLIER, asked], GOOD, BAD)
+    assert to_preference({"chosen": "Human: x", "rejected": "y"}, "f:1").prompt == []
+
+
+def test_a_system_message_of_a_row_goes_before_it() -> None:
+    for row in (
+        {"prompt": "q", "completion": "good"},
+        {"instruction": "q", "output": "good"},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "good"}]},
+    ):
+        assert to_messages(row | {"system": "s"}, "f:1") == SYSTEM + USER + GOOD
+        assert to_messages(row | {"system": " "}, "f:1") == USER + GOOD
+    pair = to_preference({"prompt": "q", "system": "s", "chosen": "good", "rejected": "bad"}, "f:1")
+    assert pair == (SYSTEM + USER, GOOD, BAD)
+
+
+def test_the_history_of_an_alpaca_row_is_kept() -> None:
+    row = {"instruction": "q", "output": "good", "history": [["p", "a"]]}
+    assert to_messages(row, "f:1") == EARLIER + USER + GOOD
+    with pytest.raises(DataError, match="f:1: field 'history'"):
+        to_messages(row | {"history": ["p"]}, "f:1")
+
+
 SYSTEM = [{"role": "system", "content": "s"}]
 EARLIER = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
 

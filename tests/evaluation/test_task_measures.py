@@ -34,6 +34,11 @@ def test_f1_is_that_of_scikit_learn() -> None:
     assert measured["confusion"] == metrics.confusion_matrix(gold, found).tolist()
 
 
+def test_a_label_that_nobody_says_does_not_count_in_the_mean() -> None:
+    measured = classification_measures(["a", "b"], ["a", "b"], ("a", "b", "c"))
+    assert measured["macro_f1"] == 1 and measured["f1"]["c"] == 0
+
+
 def test_the_interval_holds_the_share_and_narrows() -> None:
     low, high = wilson_interval(87, 100)
     assert low < 0.87 < high and high - low == pytest.approx(0.132, abs=0.003)
@@ -54,6 +59,27 @@ def test_translation_is_sacrebleus_with_its_signature() -> None:
 def test_summaries_are_measured_by_rouge() -> None:
     assert summarization_measures(["a cat sat"], ["a cat sat"])["rougeL"] == 1
     assert summarization_measures(["a dog"], ["no match here"])["rouge1"] == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["Кошка сидела на крыше", "猫在屋顶上睡觉", "고양이가 잔다", "Größe"]
+)
+def test_words_of_every_script_count(text: str) -> None:
+    assert summarization_measures([text], [text])["rouge1"] == 1
+    assert summarization_measures(["Fährt schnell Haß"], ["Für schöne Häuser"])["rouge1"] == 0
+    assert summarization_measures(["猫在睡觉"], ["狗在睡觉"])["rouge1"] == pytest.approx(3 / 4)
+
+
+def test_ascii_words_are_those_of_the_package() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    said, right = "The dogs_were running, it's 3.5 miles\n(twice)!", "A dog runs 3 miles; it's late"
+    theirs = RougeScorer(["rouge1", "rougeL"], use_stemmer=True).score(right, said)
+    ours = summarization_measures([said], [right])
+    assert (ours["rouge1"], ours["rougeL"]) == (
+        theirs["rouge1"].fmeasure,
+        theirs["rougeL"].fmeasure,
+    )
 
 
 @pytest.mark.parametrize(

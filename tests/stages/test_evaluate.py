@@ -1,7 +1,10 @@
 """Bits per byte of a checkpoint on its own split and on any text."""
 
+import json
+import re
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +12,11 @@ import torch
 
 from lilllm.config import Config
 from lilllm.config.schema import EvalConfig
-from lilllm.errors import DataError
+from lilllm.errors import ConfigError, DataError
 from lilllm.evaluation import bits_per_byte
 from lilllm.events import Progress, silent
 from lilllm.stages import evaluate
+from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.find_checkpoint import load_checkpoint
 from tests.stages.tiny_run import CONFIG, TEXTS, tiny_model, tiny_tokenizer, write_checkpoint
 
@@ -116,6 +120,77 @@ def test_a_foreign_model_without_a_text_says_what_to_give(tmp_path: Path) -> Non
     with pytest.raises(DataError) as failure:
         evaluate.run_checkpoint(checkpoint, silent)
     assert "--text" in failure.value.hint
+
+
+def test_texts_and_a_split_do_not_go_together(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model")
+    with pytest.raises(ConfigError, match="one or the other"):
+        evaluate.run_checkpoint(checkpoint, silent, texts=["x.txt"], split="val")
+
+
+class Asked(Exception):
+    """Carries what a model was to be asked."""
+
+
+def asked_by_task(task: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any]:
+    folder = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+
+    def stop(self: Any, prompts: Any, options: Any) -> None:
+        raise Asked(prompts[0], options.stop)
+
+    monkeypatch.setattr("lilllm.inference.engine.Engine.generate", stop)
+    config = Config.model_validate({**CONFIG, "eval": {"tasks": {"t": task}}})
+    with pytest.raises(Asked) as caught:
+        evaluate.run_checkpoint(folder, silent, config=config)
+    ids, stops = caught.value.args
+    return load_checkpoint(folder).tokenizer.decode(ids, skip_special=False), stops
+
+
+def test_a_task_asks_all_that_a_row_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = [("system", "s"), ("user", "p"), ("assistant", "a"), ("user", "q"), ("assistant", "x")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    Path("rows.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+    Path("short.jsonl").write_text(json.dumps({"messages": messages[:3]}) + "\n")
+    Path("shots.jsonl").write_text('{"prompt": "m", "completion": "n"}\n')
+    task = {"kind": "summarization", "max_new_tokens": 4}
+    shots = {"shots": 1, "shot_sources": ["shots.jsonl"]}
+    for source, more, order in (("rows.jsonl", {}, "spaq"), ("short.jsonl", shots, "smnp")):
+        text, _ = asked_by_task(task | {"sources": [source]} | more, monkeypatch)
+        assert re.findall(r"\n(\w)<", text) == list(order)
+    task |= {"sources": ["short.jsonl"]}
+    with pytest.raises(DataError, match="shot_sources have only 1"):
+        asked_by_task(task | shots | {"shots": 2}, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("answer", "shots", "stops"),
+    [("a", 0, ["\n"]), ("a\nb", 0, []), ("a", 1, ["\n"]), ("a\nb", 1, ["\n\n"])],
+)
+def test_plain_answers_end_with_a_line_unless_right_ones_have_more(
+    answer: str, shots: int, stops: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text(json.dumps({"source": "q", "target": answer}) + "\n")
+    task = {"kind": "summarization", "sources": ["rows.jsonl"], "format": "plain"}
+    task |= {"max_new_tokens": 4, "shots": shots, "shot_sources": ["rows.jsonl"]}
+    assert list(asked_by_task(task, monkeypatch)[1]) == stops
+
+
+@pytest.mark.parametrize("format", ["chat", "plain"])
+def test_a_label_that_another_begins_with_can_be_beaten(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
+    loaded = load_checkpoint(folder)
+    encoder = RowEncoder(loaded.tokenizer, format)
+    asked = [{"role": "user", "content": "q"}]
+    words, ended = (encoder.encode_answer(asked, "good", end) for end in (False, True))
+    assert ended[0][: len(words[0])] == words[0] and sum(ended[1]) > sum(words[1])
+    assert [id for id, marked in zip(*words, strict=True) if marked] == (
+        loaded.tokenizer.encode("good")
+    )
 
 
 def test_a_text_that_leaves_no_room_for_a_label_is_named(

@@ -1,6 +1,7 @@
 """Feedback: what is typed is kept, blind, and trains as it is."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def feedback(typed: str, *arguments: str, code: int = 0) -> dict[str, Any]:
     assert "Traceback" not in done.output + done.stderr
     assert done.exit_code == code, done.output + done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
-    assert code or str(Path("step-00000001")) not in done.stderr.split("Hi?", 1)[1], "not blind"
+    assert code or "step-00000001" not in re.split(r"(?:Hi|Who)\?", done.stderr, maxsplit=1)[1], (
+        "not blind"
+    )
     return result["error"] if code else result
 
 
@@ -78,6 +81,14 @@ def test_what_is_typed_is_kept() -> None:
     assert kept[4]["better"] is None and "chosen" not in kept[4]
     assert [row["prompt"] for row in kept[3:]] == ["Hi?", "Who?", "Hi?"]
     assert feedback("")["rows"] == 6
+
+
+def test_what_was_judged_is_not_asked_again() -> None:
+    first = feedback("1\n\ns\nq\n")
+    feedback("2\n\n2\n\nq\n")
+    assert first["rows"] == 1 and len(rows()) == 3
+    assert len({(row["prompt"], row["shown"][0]["seed"]) for row in rows()}) == 3
+    assert [row["prompt"] for row in rows()] == ["Hi?", "Who?", "Hi?"]
 
 
 def test_answers_that_never_differ_end_it() -> None:

@@ -69,6 +69,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" ")
                 self.wfile.flush()
                 time.sleep(0.1)
+        elif trouble == "stalled error":
+            self.send_response(503)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.flush()
+            time.sleep(1.5)
         elif trouble == "hang up":
             self.close_connection = True
         elif isinstance(trouble, bytes):
@@ -175,6 +181,11 @@ def test_a_slow_answer_is_given_up_in_time(server: Server) -> None:
     limits = ("synth.timeout_seconds=0.3", "synth.retries=0")
     error = synth(*at(server, *limits), code=5)
     assert "0.3 s" in error["message"] and time.monotonic() - began < 3
+
+
+def test_an_error_that_stalls_is_tried_again(server: Server) -> None:
+    server.trouble = ["stalled error"]
+    assert synth(*at(server, "synth.timeout_seconds=1"))["rows"] == 6
 
 
 @pytest.mark.parametrize("code", [400, 401, 404])

@@ -93,7 +93,7 @@ def _read(job: Job) -> list[_Text]:
             continue
         said = json.dumps([row["text"], row["label"]], ensure_ascii=False)
         held_out = is_held_out(said, section.val_fraction)
-        texts.append(_Text(ids, text_of(row, "label", where), where, held_out))
+        texts.append(_Text(ids, text_of(row, "label", where).strip(), where, held_out))
     if bad.skipped:
         job.report(Caution(f"{bad.skipped:,} rows were left out; first: {bad.first}"))
     if too_long:
