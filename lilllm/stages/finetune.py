@@ -107,15 +107,21 @@ HEEDED_BY = {
 """Keys of a step that not all methods read, and which of them do."""
 
 
-def refuse_ignored(config: Config, name: str) -> None:
-    """Do nothing if the method of a step heeds every key that is set.
+def check_keys(config: Config, name: str) -> None:
+    """Do nothing if the method of a step heeds every key that is set, and its base is not its run.
 
     Stored configs of older runs may hold such keys, so the schema accepts them.
 
     Raises:
-        ConfigError: it would ignore one.
+        ConfigError: it would ignore one, or the base is the run itself.
     """
     section, step = config.finetune[name], f"finetune.{name}"
+    root = layout(config).root
+    if Path(section.base).resolve() == root.resolve():
+        raise ConfigError(
+            f"{step}.base: {section.base} is this very run, whose last stage may be this step",
+            f"auto is the step before; or name a stage, for example {layout(config).pretrain}",
+        )
     instead = {"batch_rows": f"{step}.batch_tokens says how large its steps are; "}
     if section.method == "dpo":
         instead["label_smoothing"] = f"{step}.dpo.label_smoothing is what dpo reads; "
@@ -175,7 +181,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             f"finetune.{name}.sources is empty",
             f"for example finetune.{name}.sources=[builtin:stories-instruct]",
         )
-    refuse_ignored(config, name)
+    check_keys(config, name)
     keep_freed_memory()
     world = join(config.device)
     folder, root = layout(config).finetune(name), layout(config).root
@@ -381,7 +387,7 @@ def base_checkpoint(config: Config, name: str, report: Report) -> Path:
         ConfigError: the base is the step itself.
     """
     wanted, places = config.finetune[name].base, layout(config)
-    if wanted != "auto" and Path(wanted).resolve() != places.root.resolve():
+    if wanted != "auto":
         try:
             named = find_checkpoint(Path(wanted), report)
         except CheckpointError as err:

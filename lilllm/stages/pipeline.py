@@ -25,6 +25,8 @@ from lilllm.events import (
 )
 from lilllm.files import (
     MANIFEST,
+    lock_folder,
+    lock_of,
     make_folder,
     manifest_problem,
     read_json,
@@ -161,7 +163,7 @@ def build(
         for stage in stages:
             step = stage.name.removeprefix("finetune.")
             if step != stage.name:
-                finetune.refuse_ignored(config, step)
+                finetune.check_keys(config, step)
             if stage.keys and not (fresh and stage.name == until):
                 refuse_changes(stage.folder, config, stage.keys)
 
@@ -179,6 +181,8 @@ def build(
                 f"{stage.name} is not there or not up to date, and --no-build was given",
                 f"run `lilllm {_command(stage.name)}` with this config first",
             )
+        if not stage.keys:
+            world.first(lambda: _refuse_while_training(config))
         report(StageStarted(stage.name, stage.about))
         began = time.monotonic()
         result = _run(stage, report, fresh and last, world)
@@ -202,6 +206,18 @@ def _run(stage: Stage, report: Report, fresh: bool, world: World) -> dict[str, A
 
     world.first(keep)
     return result
+
+
+def _refuse_while_training(config: Config) -> None:
+    """Do nothing if no training of this run, which reads its tokenizer and its data, goes on.
+
+    Raises:
+        RunError: one does.
+    """
+    for stage in stages_of(config):
+        if stage.keys and lock_of(stage.folder).exists():
+            with lock_folder(stage.folder):
+                pass
 
 
 def _needed(stages: list[Stage], config: Config) -> list[Stage]:
@@ -237,8 +253,6 @@ def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> 
     place = Path(base).resolve()
     if is_checkpoint(place) and not whole:
         return set()
-    if place == layout(config).root.resolve():
-        return {stages[number - 1].name}
     folders = {stage.name: stage.folder.resolve() for stage in stages[:number]}
     return {known for known, folder in folders.items() if folder in (place, *place.parents)}
 

@@ -143,6 +143,7 @@ def _loss(machine: Machine, model: Transformer, ids: Tensor, targets: Tensor) ->
 def _tokens_per_s(shape: Shape, section: OptimizationConfig, machine: Machine, seed: int) -> float:
     """Forward and backward of a real micro-batch, the better of two after one to warm up."""
     model = Transformer(shape)
+    model.recompute = section.activation_checkpointing
     init_weights(model, seed)
     model.to(machine.device)
     sequences = max(1, min(section.micro_batch_size, TRIAL_TOKENS // shape.max_seq_len))

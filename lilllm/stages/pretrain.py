@@ -10,7 +10,7 @@ import torch
 from lilllm.config import Config, layout
 from lilllm.data.batches import PackedWindows, StreamWindows, documents_in
 from lilllm.data.shards import Shards
-from lilllm.errors import DataError, Interrupted
+from lilllm.errors import ConfigError, DataError, Interrupted
 from lilllm.events import Event, Note, Report, short_count
 from lilllm.files import MANIFEST, manifest_problem, sha256_file
 from lilllm.model.checkpoint import load_model
@@ -127,6 +127,7 @@ def _planned(
         model = Transformer(shape)
         init_weights(model, config.seed, config.model.init_std, config.model.zero_init)
     model.to(machine.device)
+    _check_prompts(config, tokenizer, shape.max_seq_len)
     windows = make_windows(config, shards)
     flops = flops_per_token(shape) * section.steps * section.batch_tokens
     return Run(
@@ -156,6 +157,22 @@ def _planned(
         sample_every=section.sample_every,
         compiled=world.first(lambda: wants_compile(section, machine.device, flops, report)),
     )
+
+
+def _check_prompts(config: Config, tokenizer: Tokenizer, length: int) -> None:
+    """Do nothing if the prompts of samples leave room for an answer.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for prompt in config.pretrain.sample_prompts if config.pretrain.sample_every else ():
+        tokens = len(tokenizer.encode_prompt(prompt))
+        if tokens >= length:
+            raise ConfigError(
+                f"pretrain.sample_prompts: {prompt[:40]!r} has {tokens} tokens, and the context "
+                f"holds {length}",
+                "give a shorter one",
+            )
 
 
 def _final_score(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine, resolve_machine
 from lilllm.training.state import Counters, checkpoints, newest_valid
-from lilllm.training.trackers import Tracker, open_trackers
+from lilllm.training.trackers import Tracker, check_packages, open_trackers
 
 FREE_KEYS = frozenset(
     {
@@ -138,8 +139,10 @@ def _open(
 ) -> tuple[Config, Machine, Path | None]:
     if fresh and folder.exists():
         old = make_folder(layout(config).root / OLD)
+        name = f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = chain([name], (f"{name}-{number}" for number in count(2)))
         try:
-            folder.rename(old / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            folder.rename(next(old / each for each in names if not (old / each).exists()))
         except OSError as err:
             raise write_error(folder, err) from err
     latest = newest_valid(folder, report)
@@ -293,10 +296,14 @@ def write_weights(
 
 
 def trackers_of(config: Config, folder: Path, stage: str) -> Callable[[int], list[Tracker]]:
-    """Opens the loggers that a config asks for, given the step that a stage continues from."""
+    """Opens the loggers that a config asks for, given the step that a stage continues from.
+
+    Raises:
+        ConfigError: the package of one is not installed.
+    """
     settings = config.model_dump(mode="json")
-    title = f"{config.name}/{stage}"
-    return lambda step: open_trackers(config.track, folder, title, step, settings)
+    title, names = f"{config.name}/{stage}", check_packages(config.track)
+    return lambda step: open_trackers(names, folder, title, step, settings)
 
 
 def check_provenance(folder: Path, expected: dict[str, Any]) -> None:

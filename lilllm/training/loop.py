@@ -98,15 +98,18 @@ def _train(run: Run, resume_from: Path | None) -> None:
     world.first(run.open_trackers)
     if run.metrics.path.is_file():  # what was logged after the last save is done again
         run.metrics.append("resume", step=run.counters.step)
-    scored = world.first(lambda: _recall(run))
+    logged = world.first(lambda: _recall(run))
     saved_at = run.counters.step if resume_from is not None else -1
     attention = fastest_attention(run.model.shape, run.config.micro_batch_size, run.machine)
     with StopRequest() as stop, quiet_collector(), attention:
         try:
             ahead = Ahead(run, parallel) if Ahead.fits(run, parallel) else None
             meter = Meter(run)
-            if resume_from is not None and _wants_score(run) and not scored:
-                _validate(run, parallel, stop)  # a signal came between that save and its score
+            if resume_from is not None:  # a signal may have come between that save and these
+                if _wants_score(run) and "validation" not in logged:
+                    _validate(run, parallel, stop)
+                if _wants_sample(run) and "sample" not in logged:
+                    _sample(run)
             while run.counters.step < run.steps:
                 outcome = _step(run, parallel, ahead)
                 step = run.counters.step
@@ -123,7 +126,7 @@ def _train(run: Run, resume_from: Path | None) -> None:
                     raise StopAsked
                 if scoring:
                     _validate(run, parallel, stop)
-                if run.sample_every and (step % run.sample_every == 0 or last):
+                if _wants_sample(run):
                     _sample(run)
                 meter.restart()
             if not run.measures:  # all was done before, but the result needs them
@@ -241,19 +244,24 @@ def _wants_score(run: Run) -> bool:
     return step == run.steps or bool(every and step % every == 0)
 
 
-def _recall(run: Run) -> bool:
+def _wants_sample(run: Run) -> bool:
+    step, every = run.counters.step, run.sample_every
+    return bool(every) and (step == run.steps or step % every == 0)
+
+
+def _recall(run: Run) -> set[str]:
     """Take the best score and the last loss of an earlier part of this run.
 
     Returns:
-        whether the step that it continues from was scored.
+        the kinds of events that were logged after the step that it continues from.
     """
-    scored = False
+    logged = set()
     for event in read_metrics(run.metrics.path):
         run.last_loss = event.get("loss", run.last_loss)
         run.best = event.get("score", run.best)
-        if event["event"] == "validation":
-            scored = event["step"] == run.counters.step
-    return scored
+        if event.get("step") == run.counters.step:
+            logged.add(event["event"])
+    return logged
 
 
 def _sample(run: Run) -> None:

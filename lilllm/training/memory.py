@@ -82,12 +82,14 @@ def step_memory(
         config: which optimizer, and how a step is cut into micro-batches.
         loss: of ids and targets [B, T], as the objective computes it, in its precision.
     """
-    accumulates = config.batch_tokens > config.micro_batch_size * shape.max_seq_len
+    rows = min(config.micro_batch_size, max(1, config.batch_tokens // shape.max_seq_len))
+    accumulates = config.batch_tokens > rows * shape.max_seq_len
     with FakeTensorMode(), LiveBytes() as tracker:
         model = Transformer(shape)
+        model.recompute = config.activation_checkpointing
         parameters = sum(p.numel() for p in model.parameters())
         matrices = sum(p.numel() for p in model.model.layers.parameters() if p.ndim == 2)
-        ids = torch.zeros(config.micro_batch_size, shape.max_seq_len, dtype=torch.long)
+        ids = torch.zeros(rows, shape.max_seq_len, dtype=torch.long)
         before = tracker.live
         for _ in range(1 + accumulates):  # from the second on, all gradients are there already
             tracker.peak = tracker.live

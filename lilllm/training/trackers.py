@@ -3,12 +3,14 @@
 Their packages are the extra `track`; nothing here is imported unless the config asks for it.
 """
 
-import hashlib
+import secrets
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lilllm.errors import ConfigError
+from lilllm.files import write_atomic
 
 Tracker = Callable[[int, dict[str, float]], None]
 """Told the figures of a step."""
@@ -30,16 +32,32 @@ def open_trackers(
         ConfigError: a package is not installed.
     """
     open_one = {"tensorboard": _tensorboard, "wandb": _wandb}
-    trackers = []
-    for name in names:
+    return [open_one[name](folder, title, step, settings) for name in check_packages(names)]
+
+
+def check_packages(names: Iterable[str]) -> list[str]:
+    """The names, if the packages of all of them are here.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    modules = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
+    for name in (names := list(names)):
         try:
-            trackers.append(open_one[name](folder, title, step, settings))
+            import_module(modules[name])
         except ImportError as err:
             raise ConfigError(
                 f"track={name}: its package cannot be imported ({err})",
                 f"pip install {name}, or leave it out of track",
             ) from err
-    return trackers
+    return names
+
+
+def _kept_id(path: Path) -> str:
+    """A random name that a stage folder keeps, and that a fresh start moves aside with it."""
+    if not path.is_file():
+        write_atomic(path, secrets.token_hex(8) + "\n")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _tensorboard(folder: Path, title: str, step: int, settings: dict[str, Any]) -> Tracker:
@@ -62,7 +80,7 @@ def _wandb(folder: Path, title: str, step: int, settings: dict[str, Any]) -> Tra
         run = wandb.init(
             project="lilllm",
             name=title,
-            id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
+            id=_kept_id(folder / "wandb-id"),
             resume="allow",
             dir=str(folder),
             config=settings,

@@ -57,7 +57,10 @@ def test_a_step_with_a_base_of_its_own_builds_nothing_before_it(
     made = {path.name for path in (tmp_path / "runs/second").iterdir()}
     assert made == {"finetune", "loss.png"}
     again = ("finetune", "tiny.yaml", "name=second", "finetune.chat.base=runs/second", "--fresh")
-    refused(lilllm(*again), 2, "finetune.chat.base", "this very step")
+    refused(lilllm(*again), 2, "finetune.chat.base", "this very run")
+    assert {path.name for path in (tmp_path / "runs/second").iterdir()} == made
+    itself = "finetune.chat.base=runs/second/finetune/chat"
+    refused(lilllm(*again[:3], itself, "--fresh"), 2, "finetune.chat.base", "this very step")
     assert (tmp_path / "runs/second/finetune/chat/latest").is_file(), "nothing was moved aside"
 
 

@@ -429,11 +429,6 @@ def test_another_context_than_the_rows_were_cut_for_is_not_up_to_date() -> None:
         build(within(64), silent, "finetune.step")
 
 
-def test_the_run_itself_as_base_is_the_stage_before() -> None:
-    done = run(ANSWERS, max_steps=1, base="runs/tiny")
-    assert run(ANSWERS, max_steps=1, base="runs/tiny").checkpoint == done.checkpoint
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -80,6 +80,17 @@ def test_planned_activations_are_what_autograd_really_keeps() -> None:
     assert sum(kept.values()) <= planned <= 2 * sum(kept.values())
 
 
+def test_a_step_has_no_more_rows_than_its_batch_and_recomputing_keeps_less() -> None:
+    def activations(*overrides: str) -> int:
+        config = load_config(None, [*SMALL, *overrides])
+        shape = plan.resolve_shape(config.model, 512)
+        return step_memory(shape, config.pretrain, loss).activations
+
+    one_batch = activations("pretrain.batch_tokens=128", "pretrain.micro_batch_size=2")
+    assert activations("pretrain.batch_tokens=128", "pretrain.micro_batch_size=64") == one_batch
+    assert activations("pretrain.activation_checkpointing=true") < 0.8 * activations()
+
+
 def test_advice_is_the_largest_micro_batch_that_fits() -> None:
     section = load_config(None, SMALL).pretrain
     memory = StepMemory(weights=100, gradients=100, optimizer=200, activations=4000)

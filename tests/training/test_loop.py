@@ -133,7 +133,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     assert len(hashes) == 1
 
 
-def test_a_stop_at_a_step_with_validation_loses_neither_its_score_nor_the_best(
+def test_a_stop_at_a_step_with_validation_loses_neither_score_nor_sample_nor_the_best(
     tmp_path: Path,
 ) -> None:
     settings = config("pretrain.save_every=2", "pretrain.eval_every=2", "pretrain.keep_last=1")
@@ -141,7 +141,8 @@ def test_a_stop_at_a_step_with_validation_loses_neither_its_score_nor_the_best(
     def scored(folder: Path) -> Run:
         run, _ = make_run(folder, 6, settings)
         get_worse = lambda poll: {"val_loss": float(run.counters.step)}  # noqa: E731
-        run.hooks = replace(run.hooks, validate=get_worse)
+        run.hooks = replace(run.hooks, validate=get_worse, sample=lambda: [("a", "b")])
+        run.sample_every = 2
         return run
 
     train(scored(tmp_path / "whole"), None)
@@ -158,8 +159,8 @@ def test_a_stop_at_a_step_with_validation_loses_neither_its_score_nor_the_best(
     train(scored(tmp_path / "part"), tmp_path / "part" / "step-00000002")
     for name in ("whole", "part"):
         events = read_metrics(tmp_path / name / "metrics.jsonl")
-        validated = [event["step"] for event in events if event["event"] == "validation"]
-        assert validated == [2, 4, 6]
+        for kind in ("validation", "sample"):
+            assert [event["step"] for event in events if event["event"] == kind] == [2, 4, 6]
         assert read_marker(tmp_path / name, "best") == "step-00000002"
         assert (tmp_path / name / "step-00000002").is_dir()
 

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -47,6 +48,23 @@ def test_weights_and_biases_works_offline(tmp_path: Path, monkeypatch: pytest.Mo
     assert wandb.run.summary["step"] == 6
     wandb.finish()
     assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
+
+
+def test_a_stage_folder_keeps_its_run_and_a_fresh_one_has_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = []
+    run = SimpleNamespace(define_metric=lambda *given, **more: None)
+    theirs = ModuleType("wandb")
+    theirs.init = lambda **given: ids.append(given["id"]) or run  # type: ignore[attr-defined]
+    theirs.Settings = dict  # type: ignore[attr-defined]
+    theirs.errors = SimpleNamespace(Error=OSError)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", theirs)
+    for _ in range(2):
+        open_trackers(["wandb"], tmp_path, "tiny/pretrain", 0, {})
+    (tmp_path / "wandb-id").unlink()
+    open_trackers(["wandb"], tmp_path, "tiny/pretrain", 0, {})
+    assert ids[0] == ids[1] != ids[2]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])

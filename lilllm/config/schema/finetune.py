@@ -103,7 +103,7 @@ class FinetuneConfig(OptimizationConfig):
     """Options of `method: dpo`."""
     base: str = "auto"
     """Checkpoint to start from: its folder, a stage's (its `latest`), another run's (its last
-    stage), or auto for the step before (the first: pretraining), as this run's own folder."""
+    stage), or auto for the step before (the first: pretraining)."""
     sources: tuple[SourceConfig, ...] = ()
     """Rows as people have them: `messages`, `conversations` (ShareGPT), `prompt`/`completion`,
     alpaca's `instruction`/`input`/`output`, `source`/`target`, `text`/`label`, `text`, or
