@@ -70,6 +70,9 @@ def strike_until_done(
         with (folder / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=ENVIRONMENT)
             try:
+                if attempt < times and rng.random() < 0.5:  # in the midst of a stage, else anywhere
+                    _wait_for_a_step(folder / rng.choice(list(STAGES.values()))[0], process)
+                    process.wait(rng.uniform(0.0, 0.3))
                 process.wait(rng.uniform(0.2, 1.0) * seconds if attempt < times else 300)
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
@@ -84,6 +87,11 @@ def strike_until_done(
         assert "Traceback" not in said
         break
     return hits
+
+
+def _wait_for_a_step(stage: Path, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None and not (stage / "metrics.jsonl").exists():
+        time.sleep(0.01)
 
 
 def check(lilllm: Lilllm, tmp_path: Path, number: signal.Signals, times: int) -> dict[str, object]:
