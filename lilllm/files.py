@@ -260,6 +260,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
             remove(path)
 
 
+def refuse_locked(folder: Path) -> None:
+    """Do nothing if no process works on a folder; one that was killed holds nothing.
+
+    Raises:
+        RunError: one does.
+    """
+    if lock_of(folder).exists():
+        with lock_folder(folder):
+            pass
+
+
 def lock_of(folder: Path) -> Path:
     """The lock file of a folder; it is there while `lock_folder` holds it, or was killed."""
     return folder.with_name(LOCK_PREFIX + folder.name)

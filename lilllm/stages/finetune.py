@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
-from lilllm.config.schema.finetune import UNPACKED
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report, short_count, silent
 from lilllm.files import sha256_file
@@ -30,6 +29,7 @@ from lilllm.stages.methods import classify, distill, dpo, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.score_tasks import Scorer
+from lilllm.stages.step_keys import check_keys, stage_keys
 from lilllm.stages.training_stage import (
     check_provenance,
     hold,
@@ -79,71 +79,6 @@ METHODS: dict[str, Callable[[Job], Plan]] = {
     "dpo": dpo.plan,
 }
 """What `finetune.NAME.method` may be; the schema lists the same names."""
-
-
-def stage_keys(config: Config, name: str) -> tuple[str, ...]:
-    """The config keys that the weights of a step depend on, besides its base."""
-    dropout = ("model.dropout",) if config.finetune[name].dropout is None else ()
-    return ("seed", "device", "precision", "threads", f"finetune.{name}", *dropout)
-
-
-HEEDED_BY = {
-    "batch_rows": UNPACKED,
-    "format": frozenset({"sft", "dpo", "distill", "grpo"}),
-    "label_smoothing": frozenset({"sft"}),
-    "dpo": frozenset({"dpo"}),
-    **dict.fromkeys(
-        ("teacher", "teacher_weight", "teacher_temperature", "teacher_top_k", "teacher_logits"),
-        frozenset({"distill"}),
-    ),
-    **dict.fromkeys(
-        (
-            *("rewards", "group_size", "answer_tokens", "judge_cut_answers"),
-            *("kl_weight", "likelihood_weight", "divide_by_std"),
-        ),
-        frozenset({"grpo"}),
-    ),
-}
-"""Keys of a step that not all methods read, and which of them do."""
-
-
-def check_keys(config: Config, name: str) -> None:
-    """Do nothing if the method of a step heeds every key that is set, and its base is not its run.
-
-    Stored configs of older runs may hold such keys, so the schema accepts them.
-
-    Raises:
-        ConfigError: it would ignore one, or the base is the run itself.
-    """
-    section, step = config.finetune[name], f"finetune.{name}"
-    root = layout(config).root
-    if Path(section.base).resolve() == root.resolve():
-        raise ConfigError(
-            f"{step}.base: {section.base} is this very run, whose last stage may be this step",
-            f"auto is the step before; or name a stage, for example {layout(config).pretrain}",
-        )
-    instead = {"batch_rows": f"{step}.batch_tokens says how large its steps are; "}
-    if section.method == "dpo":
-        instead["label_smoothing"] = f"{step}.dpo.label_smoothing is what dpo reads; "
-    for key, methods in HEEDED_BY.items():
-        default = FinetuneConfig.model_fields[key].get_default()
-        if section.method not in methods and getattr(section, key) != default:
-            others = ", ".join(sorted(methods))
-            raise ConfigError(
-                f"{step}.{key}: {section.method} does not read it, but {others}",
-                instead.get(key, "") + f"leave {key} out",
-            )
-    if section.too_long == "split" and section.method in UNPACKED:
-        raise ConfigError(
-            f"{step}.too_long=split: {section.method} needs whole rows", f"{step}.too_long=drop"
-        )
-    for source in section.sources:
-        if source.weight != 1:
-            raise ConfigError(
-                f"{step}.sources: weight={source.weight:g} of {source.path}: finetuning reads "
-                "every row once a pass",
-                "list the source twice, or take the first of its rows with `documents`",
-            )
 
 
 def other_inputs(section: FinetuneConfig) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lilllm.config.layout import RUNS
 from lilllm.errors import ConfigError, RunError
-from lilllm.files import LOCK_PREFIX, lock_folder, locked_by
+from lilllm.files import LOCK_PREFIX, locked_by, refuse_locked
 from lilllm.training.metrics import read_metrics
 from lilllm.training.state import checkpoints, read_marker
 
@@ -53,8 +53,7 @@ def remove_run(name: str, root: Path = RUNS) -> Path:
         known = ", ".join(run.name for run in list_runs(root)) or "none"
         raise ConfigError(f"{folder}: no such run", f"runs here: {known}")
     for lock in folder.rglob(f"{LOCK_PREFIX}*"):
-        with lock_folder(locked_by(lock)):  # or somebody is at work; a killed process holds none
-            pass
+        refuse_locked(locked_by(lock))
     try:
         if folder.is_symlink():
             folder.unlink()

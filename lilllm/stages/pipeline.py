@@ -25,11 +25,10 @@ from lilllm.events import (
 )
 from lilllm.files import (
     MANIFEST,
-    lock_folder,
-    lock_of,
     make_folder,
     manifest_problem,
     read_json,
+    refuse_locked,
     sha256_file,
     sha256_json,
     write_json,
@@ -38,6 +37,7 @@ from lilllm.model.checkpoint import is_checkpoint, load_shape, weights_hash
 from lilllm.model.transformer import count_parameters, flops_per_token
 from lilllm.stages import evaluate, finetune, prepare, pretrain, train_tokenizer
 from lilllm.stages.model_shape import planned_vocab_size, resolve_shape
+from lilllm.stages.step_keys import check_keys, stage_keys
 from lilllm.stages.training_stage import FREE_KEYS, refuse_changes
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World, join
@@ -163,7 +163,7 @@ def build(
         for stage in stages:
             step = stage.name.removeprefix("finetune.")
             if step != stage.name:
-                finetune.check_keys(config, step)
+                check_keys(config, step)
             if stage.keys and not (fresh and stage.name == until):
                 refuse_changes(stage.folder, config, stage.keys)
 
@@ -215,9 +215,8 @@ def _refuse_while_training(config: Config) -> None:
         RunError: one does.
     """
     for stage in stages_of(config):
-        if stage.keys and lock_of(stage.folder).exists():
-            with lock_folder(stage.folder):
-                pass
+        if stage.keys:
+            refuse_locked(stage.folder)
 
 
 def _needed(stages: list[Stage], config: Config) -> list[Stage]:
@@ -258,7 +257,7 @@ def _built_on(stages: list[Stage], number: int, config: Config, whole: bool) -> 
 
 
 def _finetune_stage(config: Config, name: str) -> Stage:
-    keys = finetune.stage_keys(config, name)
+    keys = stage_keys(config, name)
     section = config.finetune[name]
     of_weights = tuple(key for key in keys if key != "model.dropout")  # counted below, if any
 
@@ -306,7 +305,7 @@ def _finished(stage: Stage) -> dict[str, Any] | None:
     try:
         record = read_json(path)
         result: dict[str, Any] = record["result"]
-        if record["inputs"] != _inputs(stage):
+        if (inputs := _inputs(stage)) is None or record["inputs"] != inputs:
             return None
     except (OSError, KeyError, TypeError):
         return None

@@ -25,7 +25,7 @@ from lilllm.training.hardware import (
     resolve_machine,
     synchronize,
 )
-from lilllm.training.memory import StepMemory, step_memory
+from lilllm.training.memory import StepMemory, micro_batch_rows, step_memory
 from lilllm.training.objectives.next_token import next_token_loss
 
 HEAP_SHARE = 0.40
@@ -83,6 +83,8 @@ def run(config: Config, report: Report) -> Plan:
     flops = flops_per_token(shape)
     tokens = section.steps * section.batch_tokens
     process = _resting_bytes()
+    rows = micro_batch_rows(section, shape.max_seq_len)
+    section = section.model_copy(update={"micro_batch_size": rows})
     memory = step_memory(shape, section, lambda model, *batch: _loss(machine, model, *batch))
     by_part = {
         "weights": memory.weights,

@@ -166,12 +166,16 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A test set: what is asked, its last message, right answers, and where each is."""
+    """A test set: the messages of each question, right answers, and where each is."""
 
     asked: list[list[Message]]
-    questions: list[str]
     answers: list[str]
     where: list[str]
+
+    @property
+    def questions(self) -> list[str]:
+        """Their last messages."""
+        return [asked[-1]["content"] for asked in self.asked]
 
     @classmethod
     def read(cls, task: TaskConfig, seed: int) -> "_Rows":
@@ -185,7 +189,6 @@ class _Rows:
             raise DataError("the task has no rows", "look at the `sources` of the task")
         return cls(
             [turn[:-1] for turn, _ in turns],
-            [turn[-2]["content"] for turn, _ in turns],
             [turn[-1]["content"].strip() for turn, _ in turns],
             [where for _, where in turns],
         )

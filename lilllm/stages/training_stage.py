@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +138,9 @@ def _open(
 ) -> tuple[Config, Machine, Path | None]:
     if fresh and folder.exists():
         old = make_folder(layout(config).root / OLD)
-        name = f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        names = chain([name], (f"{name}-{number}" for number in count(2)))
+        moment = f"{time.strftime('%Y%m%d-%H%M%S')}.{time.time_ns() % 10**9:09}"
         try:
-            folder.rename(next(old / each for each in names if not (old / each).exists()))
+            folder.rename(old / f"{folder.name}-{moment}")
         except OSError as err:
             raise write_error(folder, err) from err
     latest = newest_valid(folder, report)

@@ -98,7 +98,8 @@ def _train(run: Run, resume_from: Path | None) -> None:
     world.first(run.open_trackers)
     if run.metrics.path.is_file():  # what was logged after the last save is done again
         run.metrics.append("resume", step=run.counters.step)
-    logged = world.first(lambda: _recall(run))
+    recalled = _recall(run)
+    logged = world.first(lambda: recalled)  # so that all do the same
     saved_at = run.counters.step if resume_from is not None else -1
     attention = fastest_attention(run.model.shape, run.config.micro_batch_size, run.machine)
     with StopRequest() as stop, quiet_collector(), attention:

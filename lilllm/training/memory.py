@@ -70,6 +70,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.live -= size
 
 
+def micro_batch_rows(config: OptimizationConfig, length: int) -> int:
+    """Sequences of a micro-batch: no more than a step has."""
+    return min(config.micro_batch_size, max(1, config.batch_tokens // length))
+
+
 def step_memory(
     shape: Shape,
     config: OptimizationConfig,
@@ -82,7 +87,7 @@ def step_memory(
         config: which optimizer, and how a step is cut into micro-batches.
         loss: of ids and targets [B, T], as the objective computes it, in its precision.
     """
-    rows = min(config.micro_batch_size, max(1, config.batch_tokens // shape.max_seq_len))
+    rows = micro_batch_rows(config, shape.max_seq_len)
     accumulates = config.batch_tokens > rows * shape.max_seq_len
     with FakeTensorMode(), LiveBytes() as tracker:
         model = Transformer(shape)

@@ -18,6 +18,7 @@ from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
+from lilllm.stages.step_keys import stage_keys
 from lilllm.stages.training_stage import changed_keys, refuse_changes
 from lilllm.training.metrics import read_metrics
 from tests.stages.tiny_run import CONFIG, write_checkpoint
@@ -459,7 +460,7 @@ def test_another_micro_batch_may_take_over_a_step_with_default_sizes() -> None:
     new = step_config(PAIRS, method="dpo", micro_batch_size=6)
     for config in (old, new):
         config.finetune["step"].model_fields_set.discard("batch_tokens")
-    assert changed_keys(old, new, finetune.stage_keys(new, "step")) == []
+    assert changed_keys(old, new, stage_keys(new, "step")) == []
 
 
 def test_put_back_touches_no_other_step(tmp_path: Path) -> None:

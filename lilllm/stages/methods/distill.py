@@ -72,18 +72,20 @@ def plan(job: Job) -> Plan:
         ids, _, segments = move(batch, job.machine.device)
         assert ids is not None
         with job.machine.autocast():
-            top = top_logprobs(teacher, ids, segments, k, section.teacher_temperature)
+            top = top_logprobs(
+                teacher, ids, segments, section.teacher_top_k, section.teacher_temperature
+            )
         return top[0].cpu().numpy(), top[1].float().cpu().numpy()
 
-    k = min(section.teacher_top_k, teacher.shape.vocab_size)
     weights = weights_hash(folder)
     data_hash = f"{cache.name}-{weights[:16]}"
     job.check_rows(data_hash)
+    vocabulary = teacher.shape.vocab_size  # the tokenizer's, and what fills it up
     stored = section.teacher_logits == "stored"
     return Plan(
         objective=distill_loss(section.teacher_weight, section.teacher_temperature),
         windows=TaughtWindows(
-            windows, _stored(job, cache, weights, k, windows, ask) if stored else ask
+            windows, _stored(job, cache, weights, vocabulary, windows, ask) if stored else ask
         ),
         held_out=None if held_out is None else TaughtWindows(held_out, ask),
         rows=counts.train,
@@ -114,14 +116,15 @@ def _open_teacher(job: Job) -> tuple[Path, Transformer]:
 
 
 def _stored(
-    job: Job, cache: Path, weights: str, k: int, windows: PackedWindows, ask: Teach
+    job: Job, cache: Path, weights: str, vocabulary: int, windows: PackedWindows, ask: Teach
 ) -> Teach:
     """The teacher's answers for all windows, read from files that are made once."""
     section = job.section
+    k = min(section.teacher_top_k, vocabulary)
     asked = [cache.name, weights, section.teacher_temperature, k, windows.length]
     key = sha256_json([*asked, job.machine.precision])[:16]
     folder = job.folder / f"teacher-{key}"
-    id_type = np.dtype("<u2" if job.model.shape.vocab_size <= 2**16 else "<u4")
+    id_type = np.dtype("<u2" if vocabulary <= 2**16 else "<u4")
     shape = (len(windows), windows.length, k)
 
     def make() -> None:
