@@ -57,7 +57,7 @@ def check_keys(config: Config, name: str) -> None:
         if section.method not in methods and getattr(section, key) != default:
             others = ", ".join(sorted(methods))
             raise ConfigError(
-                f"{step}.{key}: {section.method} does not read it, but {others}",
+                f"{step}.{key} is read by {others}, not by {section.method}",
                 instead.get(key, "") + f"leave {key} out",
             )
     if section.too_long == "split" and section.method in UNPACKED:

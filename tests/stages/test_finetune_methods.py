@@ -435,10 +435,10 @@ def test_another_context_than_the_rows_were_cut_for_is_not_up_to_date() -> None:
     [
         ({"sources": [{"path": "rows.jsonl", "weight": 2}]}, "weight=2 of rows.jsonl"),
         ({"method": "dpo", "too_long": "split"}, "dpo needs whole rows"),
-        ({"batch_rows": 8}, "batch_rows: sft does not read it"),
-        ({"method": "dpo", "label_smoothing": 0.3}, "label_smoothing: dpo does not read it"),
-        ({"method": "classify", "format": "plain"}, "format: classify does not read it"),
-        ({"rewards": [{"kind": "words"}]}, "rewards: sft does not read it, but grpo"),
+        ({"batch_rows": 8}, "batch_rows is read by classify, dpo, grpo, not by sft"),
+        ({"method": "dpo", "label_smoothing": 0.3}, "label_smoothing is read by sft, not by dpo"),
+        ({"method": "classify", "format": "plain"}, "format is read by distill, dpo, grpo, sft, not by classify"),
+        ({"rewards": [{"kind": "words"}]}, "rewards is read by grpo, not by sft"),
     ],
 )
 def test_a_key_that_a_step_would_ignore_is_refused_by_the_step_alone(
