@@ -437,7 +437,7 @@ def test_another_context_than_the_rows_were_cut_for_is_not_up_to_date() -> None:
         ({"method": "dpo", "too_long": "split"}, "dpo needs whole rows"),
         ({"batch_rows": 8}, "batch_rows is read by classify, dpo, grpo, not by sft"),
         ({"method": "dpo", "label_smoothing": 0.3}, "label_smoothing is read by sft, not by dpo"),
-        ({"method": "classify", "format": "plain"}, "format is read by distill, dpo, grpo, sft, not by classify"),
+        ({"method": "classify", "format": "plain"}, "format is read by .*, not by classify"),
         ({"rewards": [{"kind": "words"}]}, "rewards is read by grpo, not by sft"),
     ],
 )
