@@ -4,6 +4,7 @@ Nothing below `cli/` prints. A stage takes a `Report` and calls it; the terminal
 JSON log and the tests are all just different callables.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -133,3 +134,14 @@ def short_count(count: float) -> str:
         if count >= size:
             return f"{count / size:.{0 if count >= 100 * size else 1}f} {letter}"
     return f"{count:,.0f}"
+
+
+def counting(report: Report, stage: str, total: int) -> Callable[[int], None]:
+    """Tells `report` how many rows of a stage are done, and how fast."""
+    began = time.perf_counter()
+
+    def tell(done: int) -> None:
+        rate = done / max(time.perf_counter() - began, 1e-9)
+        report(Progress(stage, done, total, "rows", rate, "rows/s"))
+
+    return tell

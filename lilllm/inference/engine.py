@@ -198,6 +198,7 @@ class Engine:
         n: int = 1,
         seed: int = 0,
         on_text: Callable[[int, str], None] | None = None,
+        on_end: Callable[[int], None] | None = None,
     ) -> Generation:
         """Continue one prompt or many, which need not be equally long.
 
@@ -208,6 +209,7 @@ class Engine:
             seed: equal seeds give equal samples.
             on_text: called with (index in the result's samples, new text) as soon as the text is
                 certain.
+            on_end: called with the number of finished samples after each that ends.
 
         Raises:
             ConfigError: a prompt is longer than the context.
@@ -224,7 +226,7 @@ class Engine:
             for ids in prompts:
                 for sample in range(n):
                     index[self.submit(Request(ids, options, seed, sample))] = len(index)
-            return self._collect(index, sum(map(len, prompts)), start, on_text)
+            return self._collect(index, sum(map(len, prompts)), start, on_text, on_end)
         finally:  # an interrupted caller leaves nothing behind
             for number in index:
                 self.cancel(number)
@@ -235,6 +237,7 @@ class Engine:
         prompt_tokens: int,
         start: float,
         on_text: Callable[[int, str], None] | None,
+        on_end: Callable[[int], None] | None,
     ) -> Generation:
         samples = [Sample() for _ in index]
         left, fed = len(index), 0
@@ -255,6 +258,8 @@ class Engine:
                 if delta.finish_reason is not None:
                     sample.finish_reason = delta.finish_reason
                     left -= 1
+                    if on_end is not None:
+                        on_end(len(index) - left)
         return Generation(samples, prompt_tokens, first - start, fed, now - first)
 
     def _take_in(self) -> None:

@@ -35,6 +35,7 @@ from lilllm.stages.training_stage import (
     hold,
     open_stage,
     put_back_on_error,
+    stoppable,
     trackers_of,
     wants_compile,
     write_weights,
@@ -175,12 +176,10 @@ def _planned(job: Job) -> tuple[Plan, Run]:
 
 def _measure(job: Job, plan: Plan) -> Measures:
     """What the method measures of its last weights, and the tasks that the step names."""
-    measures = plan.measure()
-    if job.section.tasks:
+    with stoppable(job.report) as report:
+        measures = plan.measure(report)
         stop_ids = job.tokenizer.stop_ids
-        scorer = Scorer(
-            *(job.model, job.tokenizer, stop_ids, plan.labels, job.config.seed, job.report)
-        )
+        scorer = Scorer(job.model, job.tokenizer, stop_ids, plan.labels, job.config.seed, report)
         with job.machine.autocast():
             for name in job.section.tasks:
                 measures |= {name: scorer.score(name, job.config.eval.tasks[name])}

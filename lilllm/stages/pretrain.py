@@ -10,8 +10,8 @@ import torch
 from lilllm.config import Config, layout
 from lilllm.data.batches import PackedWindows, StreamWindows, documents_in
 from lilllm.data.shards import Shards
-from lilllm.errors import ConfigError, DataError, Interrupted
-from lilllm.events import Event, Note, Report, short_count
+from lilllm.errors import ConfigError, DataError
+from lilllm.events import Note, Report, short_count
 from lilllm.files import MANIFEST, manifest_problem, sha256_file
 from lilllm.model.checkpoint import load_model
 from lilllm.model.transformer import (
@@ -29,6 +29,7 @@ from lilllm.stages.training_stage import (
     hold,
     open_stage,
     put_back_on_error,
+    stoppable,
     trackers_of,
     wants_compile,
     write_weights,
@@ -39,7 +40,6 @@ from lilllm.training.hardware import Machine, keep_freed_memory, peak_memory_byt
 from lilllm.training.loop import train
 from lilllm.training.objectives.next_token import next_token_loss
 from lilllm.training.run import Hooks, Run
-from lilllm.training.signals import StopRequest
 from lilllm.training.state import step_name
 from lilllm.training.validation import held_out_means
 
@@ -181,17 +181,8 @@ def _final_score(
     """Bits per byte of the val split; the weights are saved, so a signal only ends the scoring."""
     plot_loss(layout(config).root)
     model = training.model
-    with StopRequest() as stop, training.machine.autocast():
-
-        def listen(event: Event) -> None:
-            if stop:
-                raise Interrupted(
-                    f"stopped by {stop.name} while scoring; the model is saved",
-                    "run the same command again to finish",
-                )
-            report(event)
-
-        return score_split(model, tokenizer, layout(config).data, "val", config.eval, listen)
+    with stoppable(report) as told, training.machine.autocast():
+        return score_split(model, tokenizer, layout(config).data, "val", config.eval, told)
 
 
 def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> Shards:

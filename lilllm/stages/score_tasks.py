@@ -20,7 +20,7 @@ from lilllm.errors import CheckpointError, DataError
 from lilllm.evaluation.classification import classification_measures
 from lilllm.evaluation.summarization import lead, summarization_measures
 from lilllm.evaluation.translation import translation_measures
-from lilllm.events import Caution, Note, Report
+from lilllm.events import Caution, Note, Report, counting
 from lilllm.inference.engine import Engine
 from lilllm.model.transformer import Transformer
 from lilllm.stages.encode_rows import RowEncoder
@@ -62,17 +62,17 @@ class Scorer:
                     f"eval.tasks.{name}: a classifier writes no text for {task.kind}",
                     "name a language model",
                 )
-            return self._by_head(task, rows)
+            return self._by_head(name, task, rows)
         shots = _shots(task, self.seed)
         encoder = RowEncoder(self.tokenizer, task.format, task.prompt)
         if task.kind == "classification":
             labels = tuple(sorted({*rows.answers, *(shot[-1]["content"] for shot in shots)}))
             if task.answer == "rank":
-                found = self._ranked(encoder, rows, shots, labels)
+                found = self._ranked(name, encoder, rows, shots, labels)
             else:
-                found = self._written(encoder, task, rows, shots)
+                found = self._written(name, encoder, task, rows, shots)
             return _shown(rows, found) | classification_measures(rows.answers, found, labels)
-        found = self._written(encoder, task, rows, shots)
+        found = self._written(name, encoder, task, rows, shots)
         if task.kind == "translation":
             return _shown(rows, found) | translation_measures(found, rows.answers)
         measures = summarization_measures(found, rows.answers)
@@ -81,7 +81,7 @@ class Scorer:
             measures[f"lead_{count}"] = summarization_measures(first, rows.answers)
         return _shown(rows, found) | measures
 
-    def _by_head(self, task: TaskConfig, rows: "_Rows") -> dict[str, Any]:
+    def _by_head(self, name: str, task: TaskConfig, rows: "_Rows") -> dict[str, Any]:
         unknown = next((i for i, said in enumerate(rows.answers) if said not in self.labels), None)
         if unknown is not None:
             raise DataError(
@@ -96,11 +96,18 @@ class Scorer:
         gold = [self.labels.index(said) for said in rows.answers]
         table = LabelledTexts([text[:length] for text in texts], gold, self.tokenizer.end_id)
         device = str(self.model.output_weight.device)
-        found = [self.labels[number] for number in predict(self.model, table, RANK_ROWS, device)]
+        on_rows = counting(self.report, name, len(table))
+        numbers = predict(self.model, table, RANK_ROWS, device, on_rows)
+        found = [self.labels[number] for number in numbers]
         return _shown(rows, found) | classification_measures(rows.answers, found, self.labels)
 
     def _written(
-        self, encoder: RowEncoder, task: TaskConfig, rows: "_Rows", shots: list[list[Message]]
+        self,
+        name: str,
+        encoder: RowEncoder,
+        task: TaskConfig,
+        rows: "_Rows",
+        shots: list[list[Message]],
     ) -> list[str]:
         """What the model writes for each question, its likeliest token at every step."""
         prompts = [encoder.encode_prompt(_after(shots, asked)) for asked in rows.asked]
@@ -118,7 +125,8 @@ class Scorer:
             stop_ids=self.stop_ids,
             new_decoder=lambda: StreamDecoder(self.tokenizer),
         )
-        return [sample.text.strip() for sample in engine.generate(prompts, options).samples]
+        made = engine.generate(prompts, options, on_end=counting(self.report, name, len(prompts)))
+        return [sample.text.strip() for sample in made.samples]
 
     def _check_room(self, tokens: int, where: str) -> None:
         """Refuse a question that leaves no room for an answer of a token at least."""
@@ -131,6 +139,7 @@ class Scorer:
 
     def _ranked(
         self,
+        name: str,
         encoder: RowEncoder,
         rows: "_Rows",
         shots: list[list[Message]],
@@ -147,10 +156,14 @@ class Scorer:
         for number, where in enumerate(rows.where):
             asked = texts[number * len(labels) : (number + 1) * len(labels)]
             self._check_room(max(len(ids) for ids, _ in asked), where)
-        scores = self._log_probabilities(texts).reshape(-1, len(labels))
+        on_rows = counting(self.report, name, len(rows.questions))
+        scores = self._log_probabilities(texts, lambda done: on_rows(done // len(labels)))
+        scores = scores.reshape(-1, len(labels))
         return [labels[number] for number in scores.argmax(-1)]
 
-    def _log_probabilities(self, texts: Sequence[tuple[list[int], list[int]]]) -> Any:
+    def _log_probabilities(
+        self, texts: Sequence[tuple[list[int], list[int]]], on_texts: Callable[[int], None]
+    ) -> Any:
         device, fill_id = self.model.output_weight.device, self.tokenizer.end_id
         self.model.eval()
         scores, longest = [], max(len(text) for text, _ in texts)
@@ -161,6 +174,7 @@ class Scorer:
                 targets = targets_of(ids, [mask for _, mask in part])
                 both = (torch.from_numpy(array).to(device) for array in (ids, targets))
                 scores.append(token_logprobs(self.model, *both).sum(dim=1).cpu().numpy())
+                on_texts(start + len(part))
         return np.concatenate(scores)
 
 

@@ -22,14 +22,15 @@ import lilllm
 from lilllm.config import Config, dump_yaml, layout, load_config
 from lilllm.config.schema import OptimizationConfig
 from lilllm.config.schema.finetune import UNPACKED
-from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Caution, Report
+from lilllm.errors import CheckpointError, ConfigError, Interrupted
+from lilllm.events import Caution, Event, Report
 from lilllm.files import lock_folder, make_folder, remove, write_atomic, write_error
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine, resolve_machine
+from lilllm.training.signals import StopRequest
 from lilllm.training.state import Counters, checkpoints, newest_valid
 from lilllm.training.trackers import Tracker, check_packages, open_trackers
 
@@ -131,6 +132,30 @@ def put_back_on_error(folder: Path, root: Path, fresh: bool, world: World) -> It
                 moved.rename(folder)
                 moved.parent.rmdir()  # if nothing else was ever moved
         raise
+
+
+@contextmanager
+def stoppable(report: Report) -> Iterator[Report]:
+    """A `report` for what is measured after the last save; a signal ends it at the next event.
+
+    Raises:
+        Interrupted: a signal came; the model is saved.
+    """
+    with StopRequest() as stop:
+
+        def check() -> None:
+            if stop:
+                raise Interrupted(
+                    f"stopped by {stop.name} while scoring; the model is saved",
+                    "run the same command again to finish",
+                )
+
+        def listen(event: Event) -> None:
+            check()
+            report(event)
+
+        yield listen
+        check()
 
 
 def _open(

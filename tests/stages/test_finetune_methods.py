@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import torch
 from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
 from lilllm.data.preferences import Preference
-from lilllm.errors import CheckpointError, ConfigError, DataError, RunError
-from lilllm.events import Event, StepDone, silent
+from lilllm.errors import CheckpointError, ConfigError, DataError, Interrupted, RunError
+from lilllm.events import Event, Progress, StepDone, silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
@@ -252,6 +254,30 @@ def test_the_tasks_of_a_step_with_lora_are_scored_on_its_updates() -> None:
     done = run_step(config, "step", silent)
     scored = evaluate.run_checkpoint(done.checkpoint, silent, config=config)
     assert scored.tasks["test"] == done.measures["test"]
+
+
+@pytest.mark.parametrize(("method", "at"), [("sft", 1), ("sft", 4), ("classify", 4)])
+def test_a_signal_while_a_step_is_measured_says_so_and_the_next_call_finishes(
+    method: str, at: int
+) -> None:
+    kind = {"sft": "translation", "classify": "classification"}[method]
+    task = {"kind": kind, "sources": ["rows.jsonl"], "max_rows": 4, "max_new_tokens": 5}
+    config = with_tasks(
+        METHODS[method], {"test": task}, tasks=["test"], method=method, max_steps=2, val_fraction=0
+    )
+    seen = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "test":
+            seen.append(event.done)
+            if event.done == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="stopped by SIGTERM while scoring"):
+        run_step(config, "step", stop)
+    assert seen[-1] == at
+    done = run_step(config, "step", silent)
+    assert done.step == 2 and "test" in done.measures
 
 
 @pytest.mark.parametrize("kind", ["classification", "translation", "summarization"])

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from lilllm.data.conversations import text_of
 from lilllm.data.tables import LabelledTexts
 from lilllm.errors import DataError
 from lilllm.evaluation.classification import classification_measures
-from lilllm.events import Caution, Note
+from lilllm.events import Caution, Note, Report, counting
 from lilllm.files import sha256_json
 from lilllm.model.transformer import Transformer
 from lilllm.stages.encode_rows import RowEncoder
@@ -71,7 +71,7 @@ def plan(job: Job) -> Plan:
         data_hash=sha256_json([[text.ids, text.label] for text in texts])[:16],
         batch_rows=job.section.batch_rows,
         labels=labels,
-        measure=lambda: _measure(job, tables[1], labels),
+        measure=lambda report: _measure(job, tables[1], labels, report),
     )
 
 
@@ -117,19 +117,28 @@ def _table(texts: Sequence[_Text], labels: tuple[str, ...], job: Job) -> Labelle
     return LabelledTexts([text.ids for text in texts], numbers, job.tokenizer.end_id)
 
 
-def _measure(job: Job, table: LabelledTexts | None, labels: tuple[str, ...]) -> Measures:
+def _measure(
+    job: Job, table: LabelledTexts | None, labels: tuple[str, ...], report: Report
+) -> Measures:
     if table is None:
         return {}
+    size, on_rows = job.section.micro_batch_size, counting(report, "held-out rows", len(table))
     with job.machine.autocast():
-        found = predict(job.model, table, job.section.micro_batch_size, job.machine.device)
+        found = predict(job.model, table, size, job.machine.device, on_rows)
     gold = [labels[number] for number in table.labels]
     measures = classification_measures(gold, [labels[number] for number in found], labels)
     plot_confusion(job.folder / "confusion.png", measures["confusion"], labels)
     return {f"val_{name}": value for name, value in measures.items()}
 
 
-def predict(model: Transformer, table: LabelledTexts, size: int, device: str) -> list[int]:
-    """The class that a model gives each text, in order."""
+def predict(
+    model: Transformer,
+    table: LabelledTexts,
+    size: int,
+    device: str,
+    on_rows: Callable[[int], None],
+) -> list[int]:
+    """The class that a model gives each text, in order; `on_rows` is told how many are done."""
     model.eval()
     found: list[int] = []
     with torch.no_grad():
@@ -138,4 +147,5 @@ def predict(model: Transformer, table: LabelledTexts, size: int, device: str) ->
             ids, last, _ = move(table.read(rows), device)
             assert ids is not None and last is not None
             found += model.classify(ids, last).argmax(-1).tolist()
+            on_rows(len(found))
     return found

@@ -78,4 +78,4 @@ class Plan:
     steps: int | None = None
     labels: tuple[str, ...] = ()
     documents: Callable[[Ints], list[str]] = lambda rows: []
-    measure: Callable[[], Measures] = field(default=dict)
+    measure: Callable[[Report], Measures] = field(default=lambda _: {})
