@@ -4,7 +4,6 @@ Nothing is prepared and nothing is kept: the loop runs in a temporary folder, an
 measures ends it by an exception before it would save.
 """
 
-import contextlib
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from lilllm.config import Config
 from lilllm.data.batches import PackedWindows, StreamWindows, Windows
-from lilllm.errors import ConfigError
+from lilllm.errors import ConfigError, Interrupted
 from lilllm.events import Event, Note, Report, StepDone
 from lilllm.model.checkpoint import save_model
 from lilllm.model.transformer import (
@@ -184,8 +183,12 @@ def train_random_tokens(
         )
         how = "compiled" if training.compiled else "not compiled"
         report(Note(f"{machine.device}, {machine.precision}, {machine.threads} threads, {how}"))
-        with contextlib.suppress(Enough):
+        try:
             train(training, None)
+        except Enough:
+            pass
+        except Interrupted as err:  # what it says was saved is gone with the folder
+            raise Interrupted("stopped by a signal; nothing is kept of a measurement") from err
     return training
 
 

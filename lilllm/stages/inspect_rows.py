@@ -12,7 +12,7 @@ from lilllm.data import read_rows
 from lilllm.data.conversations import Message, question, shape_of, text_of, to_messages
 from lilllm.data.feedback import lacks
 from lilllm.data.preferences import to_preference
-from lilllm.errors import CheckpointError, ConfigError
+from lilllm.errors import CheckpointError, ConfigError, DataError
 from lilllm.events import Note, Report, silent
 from lilllm.stages.encode_rows import RowEncoder
 from lilllm.stages.find_checkpoint import find_checkpoint
@@ -86,9 +86,13 @@ def _source_rows(
         for number, (row, where) in enumerate(rows, 1):
             fields = fields or list(row)
             if start < number <= stop:
-                samples.append(
-                    {"where": where, "row": row, **_as_seen(step, tokenizer, row, where)}
-                )
+                try:
+                    seen = _as_seen(step, tokenizer, row, where)
+                except DataError as err:
+                    if step.on_bad_row == "refuse":
+                        raise
+                    seen = {"shape": f"left out: {err.message.removeprefix(f'{where}: ')}"}
+                samples.append({"where": where, "row": row, **seen})
         entry = {"path": source.path, "fields": fields, "rows": number, "samples": samples}
         if source.path.startswith("hf:"):
             del entry["rows"]

@@ -1,8 +1,16 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from lilllm.config import load_config
+from lilllm.errors import Interrupted
+from lilllm.events import Event, StepDone
+from lilllm.stages import bench_train
 
 TINY = [
     *("model.d_model=32", "model.n_layers=2", "model.n_heads=4", "model.n_kv_heads=2"),
@@ -39,3 +47,12 @@ def test_bench_train_refuses_sizes_that_do_not_divide(tmp_path: Path) -> None:
     done = bench(tmp_path, "pretrain.micro_batch_size=3")
     assert done.returncode == 2
     assert "micro_batch_size=3" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_measurement_that_is_stopped_promises_nothing() -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, StepDone):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="nothing is kept"):
+        bench_train.run(load_config(None, TINY), stop)

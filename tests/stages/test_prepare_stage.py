@@ -146,3 +146,18 @@ def test_the_built_in_stories_are_prepared_as_they_are_told(config: Config) -> N
     told = [document.text for document in read_documents(given.data.sources[0], seed=5)]
     texts = [sample["text"] for sample in shown.samples]
     assert texts == [text for text in told if text in texts] and len(texts) >= 28
+
+
+def test_rows_that_a_step_leaves_out_are_shown_with_the_reason(config: Config) -> None:
+    Path("rows.jsonl").write_text(
+        '{"prompt": "a", "completion": "b"}\n{"prompt": "c", "say": "d"}\n'
+    )
+    step = {"sources": ["rows.jsonl"], "on_bad_row": "skip"}
+    skipping = Config.model_validate({**config.model_dump(), "finetune": {"chat": step}})
+    (source,) = inspect_rows(skipping, 0, 2, silent).steps["chat"]
+    good, bad = (sample["shape"] for sample in source["samples"])
+    assert good == "completion" and bad.startswith("left out: ")
+    step["on_bad_row"] = "refuse"
+    refusing = Config.model_validate({**config.model_dump(), "finetune": {"chat": step}})
+    with pytest.raises(DataError, match=r"rows\.jsonl:2"):
+        inspect_rows(refusing, 0, 2, silent)
