@@ -1,5 +1,8 @@
 """`lilllm config`: show, check and document configs."""
 
+from dataclasses import asdict
+from typing import Annotated, Any
+
 import typer
 
 from lilllm.cli.arguments import ConfigPath, Json, Overrides, read_config
@@ -60,4 +63,40 @@ def schema(json: Json = False) -> None:
         json,
         lambda report: {"json_schema": Config.model_json_schema()},
         lambda result, out: print(dumps(result["json_schema"], indent=2)),
+    )
+
+
+@app.command()
+def keys(
+    prefix: Annotated[
+        str, typer.Argument(metavar="[KEY]", help="Only this one and those below it.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """List the keys of a config: what each takes, its default and its effect.
+
+    Example: lilllm config keys pretrain
+    """
+    from lilllm.cli.render import run_command
+
+    def work(report: object) -> dict[str, list[dict[str, Any]]]:
+        from lilllm.config.keys import keys
+        from lilllm.errors import ConfigError
+
+        found = keys(prefix)
+        if not found:
+            raise ConfigError(f"{prefix}: no such key", "`lilllm config keys` lists all")
+        return {"keys": [asdict(key) for key in found]}
+
+    run_command("config keys", json, work, lambda result, out: print(as_list(result["keys"])))
+
+
+def as_list(keys: list[dict[str, Any]]) -> str:
+    """One line each, which is Markdown too."""
+    return "\n".join(
+        f"- `{key['path']}` ({key['kind']}"
+        + {None: "; must be given", "": ""}.get(key["default"], f"; default {key['default']}")
+        + ")"
+        + (f": {key['about']}" if key["about"] else "")
+        for key in keys
     )

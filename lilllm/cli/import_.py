@@ -21,7 +21,7 @@ def import_model(
 ) -> None:
     """Make a checkpoint folder of somebody else's model.
 
-    Example: lilllm import SmolLM2-135M-Instruct.Q4_1.gguf --to runs/smollm2
+    Example: lilllm import SmolLM2-135M-Instruct.Q4_1.gguf --to models/smollm2-135m
     """
     from lilllm.cli.render import run_command
     from lilllm.events import Report

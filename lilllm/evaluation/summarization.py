@@ -7,7 +7,7 @@ from typing import Any
 from lilllm.errors import ConfigError
 
 KINDS = ("rouge1", "rouge2", "rougeL")
-NEEDS = "pip install 'lilllm[eval]'"
+NEEDS = "pip install rouge-score"
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 """Chinese and Japanese have no spaces, so there each character counts as a word."""

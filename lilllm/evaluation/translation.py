@@ -5,7 +5,7 @@ from typing import Any
 
 from lilllm.errors import ConfigError
 
-NEEDS = "pip install 'lilllm[eval]'"
+NEEDS = "pip install sacrebleu"
 
 
 def translation_measures(found: Sequence[str], references: Sequence[str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ F32, F16, BF16 = 0, 1, 30
 FLOATS = {F32: torch.float32, F16: torch.float16, BF16: torch.bfloat16}
 MOST_DIMENSIONS = 4
 DAMAGED = "the file is damaged or cut short; download or export it again"
-EXTRA = "pip install 'lilllm[gguf]'"
+EXTRA = "pip install gguf"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class _Server:
         if not section.model:
             raise ConfigError(
                 f"synth.model is empty: {section.writer} is asked for a model by its name",
-                "for example synth.model=gpt-4o-mini; `lilllm serve` answers to any name",
+                f"for example synth.model=gpt-4o-mini; {section.writer}/models lists its names",
             )
         key = os.environ.get(section.api_key_variable, "") if section.api_key_variable else ""
         if section.api_key_variable and not key:

@@ -137,8 +137,15 @@ def _check_batch(run: Run) -> None:
         raise DataError(
             f"{len(run.windows)} samples are all there is to train on, fewer than the "
             f"{run.sequences} of one step ({given})",
-            f"give more data, or a smaller {run.stage}.{key}",
+            f"give more data, or {run.stage}.{key}={_small_batch(run) * each}",
         )
+
+
+def _small_batch(run: Run) -> int:
+    """Samples of a step of which there are some eight in the data, shared equally."""
+    share = len(run.windows) // (8 * run.world.size)
+    micro = run.config.micro_batch_size
+    return run.world.size * max(1, share - share % micro if share > micro else share)
 
 
 def everywhere(error: LilllmError, run: Run) -> LilllmError:

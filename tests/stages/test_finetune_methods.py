@@ -147,6 +147,18 @@ def test_bad_input_is_named(
         run(rows, **options)
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_few_rows_train_with_the_batch_that_their_error_suggests(method: str) -> None:
+    options = {"method": method, "batch_tokens": 64 * 64, "batch_rows": None, "micro_batch_size": 8}
+    if method == "dpo":
+        options["batch_rows"] = 64
+    with pytest.raises(DataError, match="are all there is") as caught:
+        run(METHODS[method], **options)
+    key, value = caught.value.hint.rpartition("finetune.step.")[2].split("=")
+    done = run(METHODS[method], **options | {key: int(value)})
+    assert done.step >= 8, "an epoch of several updates"
+
+
 def test_a_classifier_is_no_base_for_writing_text() -> None:
     done = run(LABELLED, method="classify", max_steps=1)
     shutil.copytree(done.checkpoint, "classifier")
