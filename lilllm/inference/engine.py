@@ -45,6 +45,10 @@ ONE_THREAD_BELOW = 2e7
 """Parameters times samples below which a CPU decodes with one thread: there is less to compute
 than to wait for a second one, and on a busy machine that wait is ten times the work."""
 
+ROOM_AT_ONCE = 512
+"""New tokens that a request gets room for when it is taken in. For more the cache is doubled when
+they come: every slot has as many positions, and few requests use all that they may."""
+
 
 @dataclass(slots=True)
 class Sample:
@@ -292,18 +296,23 @@ class Engine:
         if not self._waiting or self.running >= self.max_streams:
             return None
         stream = self._waiting.popleft()
-        positions = len(stream.prompt) + stream.budget - 1
+        positions = len(stream.prompt) + min(stream.budget, ROOM_AT_ONCE) - 1
         slots = min(self.max_streams, self.running + len(self._waiting) + 1)
-        self.cache.reserve(slots, min(-(-positions // ROUND_TO) * ROUND_TO, self.capacity))
+        self._reserve(slots, positions)
         beginning = stream.prompt[:WORTH_COPYING]
         if any(other.prompt[:WORTH_COPYING] == beginning for other, _ in taken):
             self._prefill(taken)  # so that it can be copied
         stream.slot, stream.done = self.cache.lease(stream.prompt[:-1])
         return stream
 
+    def _reserve(self, slots: int, positions: int) -> None:
+        self.cache.reserve(slots, min(-(-positions // ROUND_TO) * ROUND_TO, self.capacity))
+
     def _decode(self) -> list[Delta]:
         """One token for every running stream."""
         streams = list(self._running)
+        if max(stream.done for stream in streams) >= self.cache.positions:
+            self._reserve(0, 2 * self.cache.positions)
         last = torch.tensor([stream.last for stream in streams], device=self.decoder.device)
         slots = [stream.slot for stream in streams]
         logits = self.decoder.decode(last, slots, [stream.done for stream in streams], self.cache)

@@ -147,8 +147,9 @@ def _write(loaded: Loaded, path: Path, name: str, dtype: str, report: Report) ->
 def _hf(loaded: Loaded, path: Path, name: str, dtype: str, stored: str, report: Report) -> None:
     tokenizer = loaded.tokenizer
     with new_folder(path, {KEY: "hf"}) as folder:
-        copy_folder(loaded.folder, folder, weights=dtype == stored)
-        if dtype != stored:
+        as_they_are = dtype == stored and loaded.bits is None  # others read no few bits of ours
+        copy_folder(loaded.folder, folder, weights=as_they_are)
+        if not as_they_are:
             save_model(
                 folder,
                 loaded.model.to(TORCH_TYPES[dtype]),

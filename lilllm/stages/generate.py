@@ -70,13 +70,9 @@ def run(
         on_text: called with (prompt number, sample number, new text) as it is produced.
 
     Raises:
-        CheckpointError: `chat` of a model without a chat template.
+        CheckpointError: a classifier, or `chat` of a model without a chat template.
         ConfigError: a prompt does not fit into the context.
     """
-    if loaded.model.shape.n_labels:
-        raise CheckpointError(
-            f"{loaded.folder}: a classifier, which writes no text", "`lilllm eval` scores it"
-        )
     chat = loaded.chat_trained if chat is None else chat
     if chat and loaded.tokenizer.chat_template is None:
         raise CheckpointError(f"{loaded.folder}: has no chat template", "--no-chat continues text")
@@ -113,7 +109,15 @@ def run(
 
 
 def make_engine(loaded: Loaded, *, max_streams: int = 32, quantize: Bits | None = None) -> Engine:
-    """An engine for an opened checkpoint; see `Engine`. One kept in few bits decodes with these."""
+    """An engine for an opened checkpoint; see `Engine`. One kept in few bits decodes with these.
+
+    Raises:
+        CheckpointError: a classifier.
+    """
+    if loaded.model.shape.n_labels:
+        raise CheckpointError(
+            f"{loaded.folder}: a classifier, which writes no text", "`lilllm eval` scores it"
+        )
     return Engine(
         loaded.model,
         max_streams=max_streams,

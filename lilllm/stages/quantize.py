@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lilllm.config import Config, layout
 from lilllm.config.schema import SourceConfig
+from lilllm.errors import ConfigError
 from lilllm.events import Report
 from lilllm.files import new_folder, write_atomic
 from lilllm.interop.folder import copy_folder
@@ -60,7 +61,7 @@ def run(
             else the built-in stories.
 
     Raises:
-        ConfigError: `out` is taken by something else.
+        ConfigError: `out` is taken by something else, or the model is a classifier.
         CheckpointError: the checkpoint cannot be read.
         DataError: a text is missing or empty.
         RunError: the disk is full or the folder cannot be written.
@@ -68,6 +69,11 @@ def run(
     path = out or EXPORTS / f"{export_name(folder)}-int{bits}"
     refuse_taken(path, is_file=False)
     loaded = load_checkpoint(folder, device="cpu")
+    if loaded.model.shape.n_labels:
+        raise ConfigError(
+            f"{folder}: a classifier, whose loss in bits per byte cannot be measured",
+            "--to hf --dtype bf16 halves it",
+        )
     text, before = _score(loaded, texts, report)
     with new_folder(path, {KEY: f"int{bits}"}) as partial:
         copy_folder(loaded.folder, partial, weights=False)

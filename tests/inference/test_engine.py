@@ -145,6 +145,23 @@ def test_generation_ends_where_the_context_ends() -> None:
         engine.generate([0] * 321, options)
 
 
+def test_the_cache_grows_with_the_texts_and_not_with_what_they_may_become(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = random_model(PLAIN)
+    prompts = [PROMPT, PROMPT[:2]]
+    wanted = Engine(model).generate(prompts, GREEDY)
+    monkeypatch.setattr("lilllm.inference.engine.ROOM_AT_ONCE", 8)
+    made = Engine(model).generate(prompts, GREEDY)
+    assert [sample.ids for sample in made.samples] == [sample.ids for sample in wanted.samples]
+    engine, room = Engine(model), []
+    engine.submit(Request(PROMPT, GREEDY))
+    while engine.busy:
+        engine.step()
+        room.append(engine.cache.positions)
+    assert sorted(set(room)) == [64, 128, 256, 320]
+
+
 def test_misuse_is_a_value_error() -> None:
     engine = Engine(random_model(PLAIN))
     for prompt, options, n in (

@@ -17,7 +17,8 @@ from lilllm.data.preferences import Preference
 from lilllm.errors import CheckpointError, ConfigError, DataError, Interrupted, RunError
 from lilllm.events import Event, Progress, StepDone, silent
 from lilllm.model.checkpoint import load_labels, load_model
-from lilllm.stages import evaluate, finetune, generate
+from lilllm.stages import evaluate, finetune, generate, quantize
+from lilllm.stages.chat import Chat
 from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint
 from lilllm.stages.finetune import StepResult, run_step
 from lilllm.stages.step_keys import stage_keys
@@ -164,6 +165,10 @@ def test_a_classifier_is_no_base_for_writing_text() -> None:
     shutil.copytree(done.checkpoint, "classifier")
     with pytest.raises(CheckpointError, match="a classifier"):
         run(ANSWERS, fresh=True, base="classifier", max_steps=1)
+    with pytest.raises(CheckpointError, match="a classifier"):
+        Chat(load_checkpoint(Path("classifier")), GenerateConfig(), silent)
+    with pytest.raises(ConfigError, match="a classifier"):
+        quantize.run(Path("classifier"), 8, silent)
 
 
 def test_a_classifier_loads_in_transformers_and_says_the_same() -> None:

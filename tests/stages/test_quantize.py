@@ -12,7 +12,7 @@ from lilllm.errors import CheckpointError
 from lilllm.events import silent
 from lilllm.model import Shape, Transformer, load_model, save_model
 from lilllm.model.quantized import quantize
-from lilllm.stages import generate
+from lilllm.stages import export, generate
 from lilllm.stages import quantize as stage
 from lilllm.stages.find_checkpoint import load_checkpoint
 from tests.stages.tiny_run import write_checkpoint
@@ -37,6 +37,18 @@ def test_a_quantized_checkpoint_is_read_again_and_its_loss_is_told(
         for which, asked in ((loaded, None), (load_checkpoint(folder), bits))
     ]
     assert texts[0] == texts[1]
+
+
+def test_a_folder_in_few_bits_is_exported_in_numbers_that_others_read(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    small = stage.run(write_checkpoint(tmp_path / "step-00000001"), 8, silent, out=tmp_path / "q")
+    made = export.run(small.path, "hf", silent, out=tmp_path / "hf")
+    theirs, info = AutoModelForCausalLM.from_pretrained(made.path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    ids = torch.arange(4, 30)[None]
+    with torch.no_grad():
+        assert torch.allclose(theirs(ids).logits, load_model(small.path)(ids), atol=1e-4)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
