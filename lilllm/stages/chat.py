@@ -14,7 +14,8 @@ from lilllm.events import Caution, Note, Report, silent
 from lilllm.files import write_json
 from lilllm.inference import Engine, Sample
 from lilllm.stages.find_checkpoint import Loaded
-from lilllm.stages.generate import make_engine, whole
+from lilllm.stages.generate import make_engine
+from lilllm.tokenizer import whole
 
 Message = dict[str, str]
 ANSWER_SHARE = 4  # this part of the context is kept free for the answer, at least
