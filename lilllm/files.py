@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from lilllm.errors import LilllmError, RunError
+from lilllm.errors import ConfigError, LilllmError, RunError
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial-"  # prefix of temporary siblings, so that a crash's leftovers are known
@@ -78,7 +78,15 @@ def fsync_path(path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """A temporary sibling of `path` that no other process uses."""
+    """A temporary sibling of `path` that no other process uses.
+
+    Raises:
+        ConfigError: `path` ends in no name.
+    """
+    if path.name in {"", ".."}:  # ".", "/" and the like
+        raise ConfigError(
+            f"{path}: not a name for a new file or folder", "give one, for example ./new"
+        )
     return path.with_name(f"{PARTIAL}{path.name}-{os.getpid()}")
 
 
@@ -86,6 +94,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace a file in one step: readers see the old content or the new, never a part.
 
     Raises:
+        ConfigError: `path` ends in no name.
         RunError: the disk is full or the folder cannot be written.
     """
     partial = partial_path(path)
@@ -98,9 +107,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         partial.replace(path)
         fsync_path(path.parent)
     except OSError as err:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise write_error(path, err) from err
+    finally:
+        remove(partial)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -136,6 +145,7 @@ def new_folder(path: Path, extra: dict[str, Any] | None = None) -> Iterator[Path
         the temporary folder to write into.
 
     Raises:
+        ConfigError: `path` ends in no name.
         RunError: the disk is full or the folder cannot be written; `path` is untouched.
     """
     partial = partial_path(path)
@@ -196,10 +206,10 @@ def manifest_problem(folder: Path) -> str:
 
 def remove(path: Path) -> None:
     """Delete a file or folder if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

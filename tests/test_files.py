@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lilllm.errors import RunError
-from lilllm.files import OLD, manifest_problem, new_folder, remove_partials
+from lilllm.errors import ConfigError, RunError
+from lilllm.files import OLD, manifest_problem, new_folder, remove_partials, write_atomic
 
 
 def write(path: Path, content: str) -> None:
@@ -65,3 +65,28 @@ def test_what_was_replaced_or_never_complete_is_not_restored(tmp_path: Path) -> 
     remove_partials(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a" / "content").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "sub/.."])
+def test_a_path_that_ends_in_no_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="not a name"):
+        write(Path(name), "new")
+    with pytest.raises(ConfigError, match="not a name"):
+        write_atomic(Path(name), "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_encoded_leaves_no_part_behind(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(tmp_path / "a", "\ud800")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="too long"):
+        write_atomic(tmp_path / ("a" * 300), "new")
+    with pytest.raises(RunError, match="too long"):
+        write(tmp_path / ("a" * 300), "new")

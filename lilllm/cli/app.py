@@ -111,6 +111,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # what a terminal of cp1252 lacks is told as \u4e2d
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text there is mended where it is used
+        sys.stdin.reconfigure(errors="surrogateescape")
     if "WORLD_SIZE" in os.environ:  # torch's notes about its collectives help no user
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:

@@ -26,7 +26,7 @@ HELP = """/retry              another answer to the last message
 /edit TEXT          say the last message otherwise; without TEXT change it at the prompt
 /reset              forget the conversation
 /system TEXT        set the system message; without TEXT remove it
-/save FILE          write the conversation as JSON
+/save FILE          write the conversation as JSON; a .jsonl gets one line more
 /temperature X      0 takes the most likely token
 /help               this list
 /exit               leave, as Ctrl-D does"""
@@ -135,7 +135,7 @@ class _Talk:
                 conversation.system = value
                 self.report(Note("system message set" if value else "no system message"))
             case "save" if value:
-                conversation.save(Path(value).expanduser())
+                conversation.save(Path(value))
                 self.report(Note(f"saved in {value}"))
             case "temperature":
                 given = {"temperature": value}

@@ -158,6 +158,6 @@ class _Writer:
 
 
 def _shown(prompt: str) -> str:
-    from lilllm.stages.generate import whole
+    from lilllm.tokenizer import whole
 
     return whole(prompt)

@@ -15,6 +15,7 @@ from typing import IO, Any
 from lilllm.data.badrows import BadRows
 from lilllm.data.inputs import find_inputs
 from lilllm.data.rows import file_rows
+from lilllm.errors import ConfigError
 from lilllm.events import Caution, Report
 from lilllm.files import fsync_path, make_folder, write_error
 
@@ -25,19 +26,29 @@ class Journal:
     Args:
         path: the .jsonl file.
         report: is told when a torn last line was cut off.
+        ours: whether only journals write the file, so that what follows its last newline may go.
 
     Raises:
+        ConfigError: something that is no JSON follows the last newline of a file not `ours`.
         RunError: it cannot be written.
     """
 
-    def __init__(self, path: Path, report: Report) -> None:
+    def __init__(self, path: Path, report: Report, *, ours: bool = True) -> None:
         self.path = path
         make_folder(path.parent)
         with self._locked() as file:
-            torn = _cut_torn_line(file)
+            torn = _torn_line(file)
+            shown = torn.decode("utf-8", "replace")[:60]
+            if torn and not ours:
+                raise ConfigError(
+                    f"{path}: its last line is no JSON: {shown!r}", "mend it, or name another file"
+                )
+            if torn:
+                file.truncate(file.seek(0, os.SEEK_END) - len(torn))
+                os.fsync(file.fileno())
         fsync_path(path.parent)
         if torn:
-            report(Caution(f"{path}: its last line was torn by a crash and is cut off: {torn!r}"))
+            report(Caution(f"{path}: its last line was torn by a crash and is cut off: {shown!r}"))
 
     def rows(self) -> Iterator[tuple[dict[str, Any], str]]:
         """Every row so far, with its file and line.
@@ -82,22 +93,19 @@ class Journal:
             yield file
 
 
-def _cut_torn_line(file: IO[bytes]) -> str:
-    """Cut off what follows the last newline, and return it; a whole row only lacks its newline."""
-    size = file.seek(0, os.SEEK_END)
-    start, tail = size, b""
+def _torn_line(file: IO[bytes]) -> bytes:
+    """What follows the last newline and is no JSON; a whole row only gets its newline."""
+    start, tail = file.seek(0, os.SEEK_END), b""
     while start and b"\n" not in tail:
         length = min(start, 1 << 16)
         start = file.seek(start - length)
         tail = file.read(length) + tail
     torn = tail[tail.rfind(b"\n") + 1 :]
     if not torn:
-        return ""
+        return b""
     try:
         json.loads(torn)
-    except ValueError:
-        file.truncate(size - len(torn))
-        os.fsync(file.fileno())
-        return torn.decode("utf-8", "replace")[:60]
+    except (ValueError, RecursionError):
+        return torn
     file.write(b"\n")  # somebody edited the file by hand
-    return ""
+    return b""

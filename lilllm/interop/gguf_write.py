@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilllm import __version__
 from lilllm.errors import ConfigError
 from lilllm.files import write_error
 from lilllm.interop.gguf_file import import_gguf
@@ -27,6 +28,7 @@ FILE_TYPES = {"f32": "ALL_F32"} | {
     dtype: f"MOSTLY_{name}" for dtype, name in TYPES.items() if dtype != "f32"
 }
 Q8_BLOCK = 32  # values that share a scale
+MARK = "lilllm.version"  # a field that says who wrote the file
 
 Warn = Callable[[str], None]
 
@@ -98,6 +100,7 @@ def _refuse_inexpressible(shape: Shape) -> None:
 def _describe(writer: Any, shape: Shape, name: str) -> None:
     writer.add_type("model")
     writer.add_name(name)
+    writer.add_string(MARK, __version__)
     writer.add_vocab_size(shape.vocab_size)
     writer.add_context_length(shape.max_seq_len)
     writer.add_embedding_length(shape.d_model)

@@ -4,10 +4,12 @@ Knows the published classes and what of them our transformer cannot express. Rea
 the weights beside them is `checkpoint.py`.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from lilllm.config.schema import GenerateConfig
 from lilllm.errors import CheckpointError
 from lilllm.model.quantized import GROUP, Bits
 from lilllm.model.transformer import ACTIVATIONS, Shape
@@ -180,29 +182,19 @@ def generation_to_json(
 def generation_from_json(config: Any) -> dict[str, Any]:
     """Sampling options, named as in the config's `generate`, of a `generation_config.json`.
 
-    Values of the wrong type or out of range are left out: they are only defaults.
+    Values that a config of ours could not have are left out: they are only defaults.
     """
     if not isinstance(config, dict):
         return {}
     options: dict[str, Any] = {}
-    for key, low, high in (
-        ("temperature", 0.0, float("inf")),
-        ("top_k", 0, float("inf")),
-        ("top_p", 1e-9, 1.0),
-        ("repetition_penalty", 1e-9, float("inf")),
-        ("min_p", 0.0, 1.0),
-        ("presence_penalty", -100.0, 100.0),
-        ("frequency_penalty", -100.0, 100.0),
-        ("max_new_tokens", 1, float("inf")),
-    ):
-        value = config.get(key)
-        if isinstance(value, int | float) and low <= value <= high:
-            options[key] = int(value) if key in {"top_k", "max_new_tokens"} else float(value)
+    for key in GenerateConfig.model_fields:
+        if key == "prompts" or key not in config:
+            continue
+        value = tuple(config[key]) if isinstance(config[key], list) else config[key]
+        with contextlib.suppress(ValueError):  # pydantic's ValidationError is one
+            options[key] = getattr(GenerateConfig.model_validate({key: value}, strict=True), key)
     if config.get("do_sample") is False:
         options["temperature"] = 0.0
-    stop = config.get("stop")
-    if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
-        options["stop"] = tuple(stop)
     return options
 
 

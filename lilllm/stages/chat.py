@@ -11,12 +11,15 @@ from lilllm.config.schema import GenerateConfig
 from lilllm.data.journal import Journal
 from lilllm.errors import ConfigError, LilllmError
 from lilllm.events import Caution, Note, Report, silent
-from lilllm.files import write_json
+from lilllm.files import read_json, write_error, write_json
 from lilllm.inference import Engine, Sample
 from lilllm.stages.find_checkpoint import Loaded
-from lilllm.stages.generate import make_engine, whole
+from lilllm.stages.generate import make_engine
+from lilllm.tokenizer import whole
 
 Message = dict[str, str]
+SAVED = b'{\n  "checkpoint": '  # how files of `Chat.save` begin
+OTHER_NAME = "give /save another name"
 ANSWER_SHARE = 4  # this part of the context is kept free for the answer, at least
 
 
@@ -114,16 +117,25 @@ class Chat:
     def save(self, path: Path) -> None:
         """Write the conversation as a row for finetuning: `{"messages": [...]}`.
 
-        A .jsonl file gets one line more, any other file is replaced.
+        A .jsonl file gets one line more; any other is made, or replaced if it was saved so.
 
         Raises:
+            ConfigError: something else is there, or no file can have this name.
             RunError: it cannot be written.
         """
-        row = {"checkpoint": str(self.loaded.folder), "messages": self.messages}
-        if path.suffix == ".jsonl":
-            Journal(path, silent).append([row])
-        else:
+        row = {"checkpoint": whole(str(self.loaded.folder)), "messages": self.messages}
+        try:
+            path = path.expanduser()
+            if path.suffix == ".jsonl":
+                Journal(path, silent, ours=False).append([row])
+                return
+            if path.exists() and not _is_saved(path):
+                raise ConfigError(f"{path}: there already, and no saved conversation", OTHER_NAME)
             write_json(path, row)
+        except OSError as err:
+            raise write_error(path, err) from err
+        except (RuntimeError, ValueError) as err:  # no such ~user, a null character
+            raise ConfigError(f"{path}: not the name of a file ({err})", OTHER_NAME) from err
 
     def _prompt(self) -> list[int]:
         """Ids of as much of the conversation as leaves room for an answer."""
@@ -144,7 +156,8 @@ class Chat:
         return self._fitting(ids, context)
 
     def _with_system(self, turns: list[Message]) -> list[Message]:
-        return [{"role": "system", "content": self.system}, *turns] if self.system else turns
+        system = whole(self.system)
+        return [{"role": "system", "content": system}, *turns] if system else turns
 
     def _fitting(self, ids: list[int], context: int) -> list[int]:
         if len(ids) > context:
@@ -153,3 +166,13 @@ class Chat:
                 "say it shorter",
             )
         return ids
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a file is a conversation that `Chat.save` wrote; any other is hardly read."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if file.read(len(SAVED)) != SAVED:
+            return False
+    return set(read_json(path, ConfigError)) == {"checkpoint", "messages"}

@@ -22,6 +22,7 @@ from lilllm.events import Caution, Report
 from lilllm.model.checkpoint import weights_hash
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.stages.generate import make_engine
+from lilllm.tokenizer import whole
 
 TRIES = 5  # seeds that are tried until two answers differ
 
@@ -97,7 +98,7 @@ class Collector:
 
     def vote(self, pair: Pair, better: int | None, reason: str = "") -> None:
         """Keep which answer was better (0, 1, or None), and why."""
-        self.journal.append([vote_row(pair.prompt, pair.shown, better, reason)])
+        self.journal.append([vote_row(pair.prompt, pair.shown, better, whole(reason))])
         self.counts["ties" if better is None else "votes"] += 1
 
     def thumb(self, pair: Pair, which: int, good: bool) -> None:
@@ -111,7 +112,7 @@ class Collector:
         Raises:
             ValueError: nothing was changed, or nothing is left.
         """
-        self.journal.append([edit_row(pair.prompt, pair.shown, which, text)])
+        self.journal.append([edit_row(pair.prompt, pair.shown, which, whole(text))])
         self.counts["edits"] += 1
 
     def result(self) -> FeedbackResult:

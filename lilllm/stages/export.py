@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lilllm.config.layout import RUNS
-from lilllm.errors import ConfigError
+from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Caution, Note, Report
 from lilllm.files import (
     MANIFEST,
@@ -26,7 +26,8 @@ from lilllm.files import (
     write_error,
 )
 from lilllm.interop.folder import copy_folder, stored_dtype
-from lilllm.interop.gguf_write import TYPES, write_gguf
+from lilllm.interop.gguf_file import GgufFile
+from lilllm.interop.gguf_write import MARK, TYPES, write_gguf
 from lilllm.interop.ollama import find_turns, modelfile
 from lilllm.model.checkpoint import load_labels, save_model
 from lilllm.model.hugging_face import OWN_CLASS, class_of
@@ -164,18 +165,18 @@ def _hf(loaded: Loaded, path: Path, name: str, dtype: str, stored: str, report: 
 def refuse_taken(path: Path, *, is_file: bool) -> None:
     """Only an earlier export is replaced."""
     if is_file:
-        taken = path.exists() and not _is_gguf(path)
+        taken = path.exists() and not _is_our_gguf(path)
     else:
         taken = path.is_file() or (path.is_dir() and any(path.iterdir()) and not _exported(path))
     if taken:
         raise ConfigError(f"{path}: there already, and no export", "give another --out")
 
 
-def _is_gguf(path: Path) -> bool:
-    if not path.is_file():
+def _is_our_gguf(path: Path) -> bool:
+    try:
+        return path.is_file() and MARK in GgufFile(path).fields
+    except CheckpointError:
         return False
-    with path.open("rb") as file:
-        return file.read(4) == b"GGUF"
 
 
 def _exported(path: Path) -> bool:

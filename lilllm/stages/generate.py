@@ -14,7 +14,7 @@ from lilllm.events import Caution, Report
 from lilllm.inference import Engine, Request, Sample
 from lilllm.model.quantized import Bits
 from lilllm.stages.find_checkpoint import Loaded
-from lilllm.tokenizer import StreamDecoder
+from lilllm.tokenizer import StreamDecoder, whole
 
 OnText = Callable[[int, int, str], None]
 
@@ -151,11 +151,6 @@ def read_prompt(path: Path, option: str) -> str:
         raise ConfigError(f"{option} {path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{option} {path}: not a UTF-8 text file") from err
-
-
-def whole(text: str) -> str:
-    """A text of valid Unicode: bytes that were not UTF-8 on the command line become U+FFFD."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _numbered(on_text: OnText, samples: int) -> Callable[[int, str], None]:

@@ -1,11 +1,12 @@
 """Conversations as ids, and which of them an assistant has to learn.
 
 The chat template decides how a conversation looks. What it made of the messages is found again
-by markers, noncharacters of Unicode: a pair stands around each assistant's words, and one inside
+by markers of noncharacters of Unicode: a pair stands around each assistant's words, and one inside
 every special token that somebody typed into a message, so that it stays plain text.
 """
 
 import re
+import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cache
@@ -16,7 +17,16 @@ import tokenizers
 from lilllm.errors import DataError, LilllmError
 from lilllm.tokenizer.template import Message
 
-GUARD, BEGIN, END = "\ufdd0", "\ufdd1", "\ufdd2"
+NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
+
+
+def _marker() -> str:
+    """A string that no message has: it is another one in each process, and never shown."""
+    return "".join(secrets.choice(NONCHARACTERS) for _ in range(16))
+
+
+GUARD, BEGIN, END = _marker(), _marker(), _marker()
+MARKS = re.compile(f"{BEGIN}(\\d+){BEGIN}|{END}(\\d+){END}")
 
 Span = tuple[int, int]
 
@@ -100,18 +110,15 @@ def turn_end(tokenizer: ChatTokenizer) -> str | None:
 class _Marked:
     """Renders one conversation with markers in it, and reads them out of the result.
 
-    A marker is a noncharacter repeated more often than anywhere in the messages, so no message
-    can forge one. When a message types a special token, that one gets a marker inside; after
-    rendering, the template's own ones are the marked ones and the typed ones are text.
+    When a message types a special token, that one gets a marker inside; after rendering, the
+    template's own ones are the marked ones and the typed ones are text.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, messages: Sequence[Message]) -> None:
         self._tokenizer = tokenizer
         words = [value for message in messages for value in message.values() if _is_text(value)]
-        runs = re.findall(f"[{GUARD}{BEGIN}{END}]+", " ".join(words))
-        self._repeats = 1 + max(map(len, runs), default=0)
         names = tokenizer.special_names
-        self._guarded = {name: name[0] + GUARD * self._repeats + name[1:] for name in names}
+        self._guarded = {name: name[0] + GUARD + name[1:] for name in names}
         self._find = _alternatives(names)
         self._typed = any(self._find.search(value) for value in words)
 
@@ -206,20 +213,15 @@ class _Marked:
         core = content.strip()
         lead = content[: len(content) - len(content.lstrip())]
         trail = content[len(lead) + len(core) :]
-        begin, end = (
-            f"{mark * self._repeats}{turn}{mark * self._repeats}" for mark in (BEGIN, END)
-        )
-        return f"{lead}{begin}{core}{end}{trail}"
+        return f"{lead}{BEGIN}{turn}{BEGIN}{core}{END}{turn}{END}{trail}"
 
     def _read_marks(self, rendered: str) -> tuple[str, dict[int, int], dict[int, int]]:
         """The text without markers, and by turn where its words begin and end."""
-        n = self._repeats
-        pattern = f"{BEGIN}{{{n}}}(\\d+){BEGIN}{{{n}}}|{END}{{{n}}}(\\d+){END}{{{n}}}"
         parts: list[str] = []
         length = at = 0
         begins: dict[int, int] = {}
         ends: dict[int, int] = {}
-        for found in re.finditer(pattern, rendered):
+        for found in MARKS.finditer(rendered):
             parts.append(rendered[at : found.start()])
             length += found.start() - at
             at = found.end()

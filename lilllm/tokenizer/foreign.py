@@ -59,7 +59,7 @@ def import_tokenizer(sources: Sequence[Path]) -> Imported:
         settings["eos_token"] = known[0] if known else END_OF_TEXT
         wanted.append(settings["eos_token"])
     if "bos_token" not in settings:
-        first = inner.encode("a", add_special_tokens=True).tokens[0]
+        first = next(iter(inner.encode("a", add_special_tokens=True).tokens), None)
         settings |= {"bos_token": first} if first in specials else {}
     if template is None:
         template = chatml()

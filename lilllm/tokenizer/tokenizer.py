@@ -5,6 +5,7 @@ ids and a loss mask is `chat.py`; making a folder from other files is `foreign.p
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,8 @@ END_NAMES = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]"
 
 TURN_END_NAMES = (TURN_END, "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|eot|>")
 """Special tokens that end a turn, where no chat template shows it."""
+
+OTHER_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # than of `surrogateescape`
 
 OUR_SETTINGS: dict[str, Any] = {
     "tokenizer_class": "PreTrainedTokenizerFast",
@@ -262,11 +265,17 @@ class Tokenizer:
 
 
 def whole(text: str) -> str:
-    """A string that is Unicode text: lone surrogates become U+FFFD."""
+    """A string that is Unicode text: lone surrogates become U+FFFD, pairs what they spell.
+
+    Bytes of a command line or a terminal that Python could not read (`surrogateescape`) are read
+    as UTF-8, as far as they are.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        escaped = OTHER_SURROGATES.sub("\ufffd", paired)
+        return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text
 
 

@@ -57,6 +57,30 @@ def test_wrong_lines_do_not_end_the_conversation() -> None:
         assert expected in result.stderr
 
 
+def test_a_wrong_save_loses_neither_the_conversation_nor_a_file() -> None:
+    kept = {
+        "keep.txt": "mine",
+        "other.json": '{"checkpoint": "x", "messages": []}',
+        "more.json": '{\n  "checkpoint": "x",\n  "messages": [],\n  "note": 1\n}',
+        "torn.json": '{\n  "checkpoint": ',
+        "notes.jsonl": '{"a": 1}\nmy note',
+    }
+    for name, text in kept.items():
+        Path(name).write_text(text)
+    Path("folder").mkdir()
+    wrong = [*kept, ".", "/", "folder", "folder/..", "~no.such.user/x", "a\0b", "a" * 300]
+    wrong += ["keep.txt/x.json", "keep.txt/x.jsonl", "a\0.jsonl", "a" * 300 + ".jsonl"]
+    typed = "\n".join(["hi", *(f"/save {name}" for name in [*wrong, "talk.json", "talk.json"])])
+    result = run("chat", "--max-new-tokens", 2, typed=typed)
+    assert result.stderr.count("saved in") == 2
+    assert result.stderr.count("caution") == len(wrong)
+    for name, text in kept.items():
+        assert Path(name).read_text() == text
+    messages = json.loads(Path("talk.json").read_text())["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert {path.name for path in Path().iterdir()} == {*kept, "folder", "runs", "talk.json"}
+
+
 def test_reset_forgets() -> None:
     assert run_json("chat", typed="hello\n/reset\n")["messages"] == []
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lilllm.cli.app import main
+from tests.stages.tiny_run import write_checkpoint
 
 Typed = tuple[int, str, str]
 
@@ -100,3 +101,22 @@ def test_what_the_terminal_has_no_letter_for_does_not_end_a_command(tmp_path: Pa
         check=True,
     )
     assert b"\\u4e2d \xfc" in told.stdout
+
+
+def test_what_is_typed_and_no_text_does_not_end_a_command(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "base")
+    Path("questions.txt").write_text("The cat\n")
+    for arguments, typed in (
+        (("chat", "base"), b"caf\xe9\n"),
+        (("feedback", "base", "--prompts", "questions.txt", "--out", "votes.jsonl"), b"1\n\xff\n"),
+        (("tokenizer", "encode", "-", "--tokenizer", "base"), b"\xff"),
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "lilllm", *arguments],
+            input=typed,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+            capture_output=True,
+            check=True,
+        )
+    assert json.loads(Path("votes.jsonl").read_text())["reason"] == "\ufffd"

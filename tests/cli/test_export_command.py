@@ -12,7 +12,7 @@ from tests.cli.small_app import run, run_json
 from tests.stages.tiny_run import tiny_model, write_checkpoint
 
 torch.set_num_threads(1)
-pytest.importorskip("gguf", reason="the package gguf is not installed")
+gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
 TALK = [{"role": "user", "content": "Hi 12"}, {"role": "assistant", "content": "Yes."}]
 
@@ -110,6 +110,14 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     Path("notes.txt").write_text("mine")
     assert "notes.txt" in run("export", "--to", "gguf", "--out", "notes.txt", code=2).stderr
     assert Path("notes.txt").read_text() == "mine"
+    theirs = gguf.GGUFWriter("theirs.gguf", "llama")
+    theirs.add_name("downloaded")
+    theirs.write_header_to_file()
+    theirs.write_kv_data_to_file()
+    theirs.close()
+    before = Path("theirs.gguf").read_bytes()
+    assert "no export" in run("export", "--out", "theirs.gguf", code=2).stderr
+    assert Path("theirs.gguf").read_bytes() == before
     assert "runs" in run("export", "--to", "hf", "--out", checkpoint, code=2).stderr
     assert run("export", "nowhere", code=4)
     parsed = json.loads((checkpoint / "tokenizer.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lilllm.data.journal import Journal
-from lilllm.errors import DataError, RunError
+from lilllm.errors import ConfigError, DataError, RunError
 from lilllm.events import Caution, Event, silent
 
 WRITER = """
@@ -52,6 +52,18 @@ def test_a_torn_last_line_is_cut_off_and_told(tmp_path: Path, cut: int) -> None:
         assert isinstance(told[0], Caution) and "torn" in told[0].text
     journal.append([{"number": 3}])
     assert numbers(path)[-1] == 3
+
+
+def test_a_file_of_others_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for tail in (b"my note", b"caf\xe9", b"[" * 100_000):
+        path.write_bytes(b'{"number": 1}\n' + tail)
+        with pytest.raises(ConfigError, match=r"rows\.jsonl: its last line"):
+            Journal(path, silent, ours=False)
+        assert path.read_bytes() == b'{"number": 1}\n' + tail
+    path.write_text('{"number": 1}\n{"number": 2}')
+    Journal(path, silent, ours=False).append([{"number": 3}])
+    assert numbers(path) == [1, 2, 3]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:

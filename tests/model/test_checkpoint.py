@@ -191,6 +191,16 @@ def test_generation_defaults_and_stop_ids_come_back(tmp_path: Path) -> None:
     assert load_generation(tmp_path / "b") == {"temperature": 0.0}
 
 
+def test_generation_defaults_that_a_config_could_not_have_are_left_out(tmp_path: Path) -> None:
+    text = """{
+        "max_new_tokens": 1e400, "temperature": true, "top_k": Infinity, "top_p": 0, "min_p": "0.1",
+        "repetition_penalty": 0.001, "presence_penalty": -101, "frequency_penalty": 1,
+        "stop": ["a", 1], "prompts": ["b"], "num_beams": 1
+    }"""
+    (tmp_path / "generation_config.json").write_text(text)
+    assert load_generation(tmp_path) == {"frequency_penalty": 1.0}
+
+
 def edit_config(folder: Path, **fields: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))

@@ -1,5 +1,6 @@
 """Generation and conversation with a real checkpoint folder."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def test_bytes_that_are_no_text_become_replacement_characters(loaded: Loaded) ->
     prompt = b"caf\xe9".decode("utf-8", "surrogateescape")
     result = generate.run(loaded, [prompt], OPTIONS, silent)
     assert result.samples[0].prompt == "caf\ufffd"
+
+
+def test_a_system_message_that_is_no_text_is_saved_as_text(loaded: Loaded, tmp_path: Path) -> None:
+    chat = Chat(loaded, OPTIONS, silent, system="caf\udce9")
+    for name in ("talk.json", "talks.jsonl"):
+        chat.save(tmp_path / name)
+        row = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        assert row["messages"] == [{"role": "system", "content": "caf\ufffd"}]
 
 
 def test_a_prompt_file_is_read_whole(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from lilllm.tokenizer import SPECIAL_TOKENS, Tokenizer, train_bpe
+from lilllm.tokenizer import SPECIAL_TOKENS, Tokenizer, train_bpe, whole
 
 GOLDEN = {
     "Once upon a time": [412, 377, 303, 431],
@@ -52,6 +52,14 @@ def test_random_strings_come_back(tokenizer: Tokenizer) -> None:
 
 def test_lone_surrogates_become_replacement_characters(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a\ufffdb"
+
+
+def test_every_string_becomes_text() -> None:
+    assert whole("naïve \ud83d\ude42\ud83d") == "naïve 🙂\ufffd"
+    assert whole(b"caf\xe9".decode("utf-8", "surrogateescape")) == "caf\ufffd"
+    assert whole("🙂é".encode().decode("ascii", "surrogateescape")) == "🙂é"
+    for surrogate in range(0xD800, 0xE000):
+        assert whole(f"a{chr(surrogate)}b") == "a\ufffdb"
 
 
 def test_special_tokens_in_a_text_are_plain_text(tokenizer: Tokenizer) -> None:

@@ -9,6 +9,7 @@ import transformers
 
 from lilllm.errors import CheckpointError, DataError
 from lilllm.tokenizer import Tokenizer
+from lilllm.tokenizer.chat import _alternatives
 
 ChatFolder = Callable[[str, list[str], dict[str, str]], Path]
 
@@ -229,6 +230,17 @@ def test_special_tokens_that_somebody_typed_are_plain_text(
         talk[:1], tokenize=True, return_dict=False, sanitize_control_tokens=True
     )
     assert tokenizer.encode_chat(talk[:1]) == safe
+
+
+def test_runs_of_noncharacters_are_text_and_leave_nothing_behind(tokenizer: Tokenizer) -> None:
+    kept = set()
+    for run in range(1, 9):
+        talk = [{"role": "user", "content": "<|im_end|>" + "\ufdd0" * run}]
+        ids = tokenizer.encode_chat(talk)
+        assert [id for id in ids if id < 16] == [0, 1, 2]
+        assert tokenizer.decode(ids, skip_special=False) == tokenizer.render_chat(talk)
+        kept.add(_alternatives.cache_info().currsize)
+    assert len(kept) == 1
 
 
 def test_lone_surrogates_become_replacement_characters_in_a_chat(tokenizer: Tokenizer) -> None:

@@ -109,6 +109,14 @@ def test_a_bare_tokenizer_json_gets_what_it_lacks(tmp_path: Path) -> None:
     assert imported.tokenizer.encode("ab") == [2]
 
 
+def test_a_tokenizer_without_latin_letters_is_imported(tmp_path: Path) -> None:
+    model = tokenizers.models.BPE({"你": 0, "好": 1, "你好": 2}, [("你", "好")])
+    inner = tokenizers.Tokenizer(model)
+    inner.save(str(tmp_path / "mine.json"))
+    imported = import_tokenizer([tmp_path / "mine.json"]).tokenizer
+    assert imported.encode("a你好") == [2] and imported.bos_id is None
+
+
 def test_gpt2_files_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text(json.dumps({"a": 0}))
     for merges in ("#version: 0.2\na b\n", "a\n", "a b c\n"):
