@@ -13,8 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lilllm.config.schema import GenerateConfig, ServeConfig
+from lilllm.inference import Delta, Request
 from lilllm.serving.server import _bind, server_config
-from tests.serving.running import FakeEngine, Running, letters, running
+from lilllm.serving.service import Choices, Service
+from lilllm.serving.worker import Job
+from tests.serving.running import FakeEngine, Running, letters, running, served_model
 
 BODY = {"prompt": "x", "max_tokens": 5, "seed": 1}
 
@@ -29,11 +33,14 @@ def ask(up: Running, body: object = None, **headers: str) -> tuple[int, dict[str
     return response.status, json.loads(text), response.headers
 
 
-def start(up: Running, **changes: object) -> socket.socket:
+def start(up: Running, buffer: int | None = None, **changes: object) -> socket.socket:
     """Send a request and leave its answer unread."""
     raw = json.dumps(BODY | changes).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n\r\n"
-    client = socket.create_connection(("127.0.0.1", up.port))
+    client = socket.socket()
+    if buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.connect(("127.0.0.1", up.port))
     client.sendall(head.encode() + raw)
     return client
 
@@ -76,6 +83,23 @@ def test_a_client_that_goes_away_frees_its_slot(stream: bool) -> None:
         assert engine.cancelled == [1] and len(engine.seen) == 1  # the other never ran
         assert up.service.metrics.cancelled == 2
         assert ask(up)[0] == 200
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_client_that_goes_away_between_two_tokens_is_not_overlooked(steps: int) -> None:
+    async def leave() -> None:
+        choices = Choices(Service(served_model(), FakeEngine(), ServeConfig(), None, print))
+        choices.jobs = [Job(Request([0], GenerateConfig()), choices.listener(0))]
+        reading = asyncio.create_task(anext(choices))
+        await asyncio.sleep(0.01)
+        choices.jobs[0].listen(Delta(0, (5,), "x", (), None, 1, 1))
+        for _ in range(steps):  # of the event loop, on the token's way
+            await asyncio.sleep(0)
+        if reading.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+
+    asyncio.run(leave())
 
 
 @pytest.mark.parametrize("stream", [False, True])
