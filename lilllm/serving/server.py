@@ -10,6 +10,7 @@ import uvicorn
 
 from lilllm.errors import RunError
 from lilllm.serving.app import build_app
+from lilllm.serving.connection import Connection
 from lilllm.serving.service import Service
 
 KEEP_ALIVE_S = 5
@@ -45,12 +46,17 @@ def serve(service: Service, on_ready: Callable[[str], None]) -> None:
 def server_config(service: Service) -> uvicorn.Config:
     """The app with everything named that uvicorn would choose by what is installed beside it.
 
-    Connections are not limited: the service's queue is, and refuses with an answer of its own.
+    The number of connections is not limited: the service's queue is, and refuses with an answer of
+    its own.
     """
+
+    class Limited(Connection):
+        max_seconds = service.settings.max_seconds
+
     return uvicorn.Config(
         build_app(service),
         loop="asyncio",
-        http="h11",
+        http=Limited,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -141,6 +141,29 @@ def test_large_bodies_are_refused_before_they_are_read() -> None:
         assert b" 408 " in slow.recv(1000)
 
 
+def test_a_client_that_sends_no_whole_request_is_cut_off() -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with running(FakeEngine(), max_seconds=1) as up:
+        for sent in (b"", head, head + b"\r\n" + head):
+            with socket.create_connection(("127.0.0.1", up.port), timeout=4) as client:
+                client.sendall(sent)
+                while client.recv(65536):
+                    client.sendall(b"X-One-More: header\r\n" if sent else b"")
+        up.until(lambda: not up.server.server_state.connections)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_reads_nothing_is_cut_off(stream: bool) -> None:
+    engine = FakeEngine()
+    with running(engine, max_seconds=2) as up:
+        asked = {"n": 32, "logprobs": 20, "max_tokens": 10_000 if stream else 100}
+        with start(up, buffer=4096, stream=stream, **asked):
+            up.until(lambda: up.service.worker.open == 32)
+            up.until(lambda: up.service.worker.open == 0)
+            up.until(lambda: not up.server.server_state.connections)
+        assert ask(up)[0] == 200
+
+
 def test_small_pieces_are_sent_at_once() -> None:
     with _bind("127.0.0.1", 0) as bound:
         # what asyncio looks at before it sets TCP_NODELAY on the sockets that this one accepts
@@ -223,7 +246,7 @@ def test_the_parser_and_the_loop_are_not_chosen_by_what_is_installed(
     with running(FakeEngine()) as up:
         config = server_config(up.service)
         config.load()
-        assert config.http_protocol_class is H11Protocol
+        assert issubclass(config.http_protocol_class, H11Protocol)
         assert get(up, "/healthz").headers["Server"] is None
 
 
