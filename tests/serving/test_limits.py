@@ -170,6 +170,17 @@ def test_small_pieces_are_sent_at_once() -> None:
         assert bound.proto == socket.IPPROTO_TCP
 
 
+def test_a_port_is_shared_on_no_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_EXCLUSIVEADDRUSE", raising=False)
+    with _bind("127.0.0.1", 0) as bound:
+        assert bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    # Windows has this option, and its SO_REUSEADDR shares the port; another one stands in for it
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with _bind("127.0.0.1", 0) as bound:
+        assert bound.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+
+
 def test_too_many_choices_and_long_prompts_are_refused() -> None:
     with running(FakeEngine(), max_choices=4, max_prompt_tokens=3) as up:
         assert ask(up, BODY | {"n": 5})[0] == 400
