@@ -150,7 +150,8 @@ def _serve(service: "Service", loaded: "Loaded", report: "Report") -> dict[str, 
     if service.api_key is None and service.settings.host not in LOOPBACK:
         report(
             Caution(
-                f"everyone who reaches this machine can use the model; {API_KEY} asks for a key"
+                "everyone who reaches this machine can use the model, and no feedback is taken;"
+                f" {API_KEY} asks for a key"
             )
         )
 

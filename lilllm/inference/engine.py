@@ -209,8 +209,9 @@ class Engine:
         Args:
             prompt_ids: one prompt, or a sequence of prompts.
             options: how to sample and when to stop.
-            n: samples of each prompt; sample i is the same whatever n and the other prompts are.
-            seed: equal seeds give equal samples.
+            n: samples of each prompt; in fp32 sample i is the same whatever n and the other prompts
+                are.
+            seed: equal seeds give equal samples; see `Request`.
             on_text: called with (index in the result's samples, new text) as soon as the text is
                 certain.
             on_end: called with the number of finished samples after each that ends.

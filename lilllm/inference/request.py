@@ -16,7 +16,8 @@ class Request:
     Attributes:
         prompt_ids: at least one token, usually starting with BOS.
         options: how to sample and when to stop.
-        seed: equal seeds give equal texts, alone or beside any others.
+        seed: in fp32 equal seeds give equal texts, alone or beside any others; in other precisions
+            rounding depends on what is computed together.
         sample: number among the samples of one prompt; each has its own random numbers.
         logprobs: how many of the likeliest tokens to report beside each new one; 0: none but its
             own log-probability; None: no log-probabilities.

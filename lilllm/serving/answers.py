@@ -11,7 +11,7 @@ from typing import Any
 
 from lilllm.inference import Delta
 from lilllm.serving.service import Choices
-from lilllm.tokenizer import Tokenizer
+from lilllm.tokenizer import StreamDecoder, Tokenizer
 
 
 @dataclass(slots=True)
@@ -43,6 +43,32 @@ class Choice:
         self.text += delta.text
         self.finish_reason = delta.finish_reason
         self.deltas.append(delta)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the tokens of a choice so far end, in characters.
+
+    Attributes:
+        decoder: knows what each token adds to the text.
+        end: with what is held back because a stop string may begin there.
+        shown: without that.
+    """
+
+    decoder: StreamDecoder
+    end: int = 0
+    shown: int = 0
+
+    def offsets(self, deltas: Sequence[Delta]) -> list[int]:
+        """Where each token of the next deltas begins; one that a stop string cut, at the end."""
+        found = []
+        for delta in deltas:
+            self.shown += len(delta.text)
+            for token in delta.token_ids:
+                found.append(self.end)
+                self.end += len(self.decoder.push(token))
+        ended = deltas and deltas[-1].finish_reason is not None
+        return [min(offset, self.shown) for offset in found] if ended else found
 
 
 class Answer:
@@ -188,7 +214,7 @@ class CompletionAnswer(Answer):
     ) -> None:
         super().__init__(model, tokenizer, prompt_tokens, logprobs)
         self.echoes = echoes
-        self.offsets: dict[int, int] = {}  # characters that a choice's tokens had so far
+        self.places: dict[int, Place] = {}  # of each choice
 
     def opening(self, count: int) -> list[dict[str, Any]]:
         """The prompts, where they are to be repeated."""
@@ -222,23 +248,22 @@ class CompletionAnswer(Answer):
         if not self.logprobs:
             return None
         content = self.scored(deltas)
-        tokens = [score["token"] for score in content]
-        offsets = []
-        for token in tokens:
-            offsets.append(self.offsets.get(index, 0))
-            self.offsets[index] = offsets[-1] + len(token)
+        place = self.places.setdefault(index, Place(StreamDecoder(self.tokenizer)))
         return {
-            "tokens": tokens,
+            "tokens": [score["token"] for score in content],
             "token_logprobs": [score["logprob"] for score in content],
-            "top_logprobs": [_by_spelling(score["top_logprobs"]) for score in content],
-            "text_offset": offsets,
+            "top_logprobs": [_by_spelling(score) for score in content],
+            "text_offset": place.offsets(deltas),
             "content": content,  # not OpenAI's: as in a chat, with every token's bytes
         }
 
 
-def _by_spelling(top: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Log-probabilities by token; of pieces of characters, which look alike, the likeliest."""
+def _by_spelling(score: dict[str, Any]) -> dict[str, float]:
+    """Log-probabilities of the likeliest tokens and of the chosen one, which may be none of them.
+
+    Of pieces of characters, which look alike, the chosen one, else the likeliest.
+    """
     found: dict[str, float] = {}
-    for alternative in top:
+    for alternative in score["top_logprobs"]:
         found.setdefault(alternative["token"], alternative["logprob"])
-    return found
+    return found | {score["token"]: score["logprob"]}

@@ -2,13 +2,15 @@
 
 The page never learns where an answer came from, and sends back no text of ours: a pair is known
 to the server by its id until it is judged or pushed out by newer ones. Where rows go is a
-callable that the caller gives; without one these routes are not there.
+callable that the caller gives; without one these routes are not there. Strangers are not asked:
+a server that others can reach collects nothing without an API key.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
@@ -21,6 +23,7 @@ from lilllm.data.feedback import Shown, edit_row, thumb_row, vote_row
 from lilllm.errors import DataError, LilllmError
 from lilllm.serving.answers import Choice
 from lilllm.serving.exchange import answer, read_body
+from lilllm.serving.gate import LOOPBACK
 from lilllm.serving.problems import ApiError, invalid
 from lilllm.serving.requests import Body, parse_body
 from lilllm.serving.service import Service
@@ -37,7 +40,7 @@ class FeedbackDesk:
 
     Attributes:
         keep: puts one row on disk before it returns.
-        question: the next question where the person has none.
+        question: the next question where the person has none; may take seconds.
         checkpoint, weights: of the served model, for the rows.
     """
 
@@ -71,6 +74,7 @@ Judged = TypeVar("Judged", PairBody, JudgementBody)
 class _Pair:
     prompt: str
     shown: tuple[Shown, Shown]
+    kept: set[tuple[str, int]] = field(default_factory=set)  # (thumb or edit, side)
 
 
 def routes(service: Service) -> list[Route]:
@@ -88,13 +92,17 @@ class _Desk:
     def __init__(self, service: Service, desk: FeedbackDesk) -> None:
         self.service, self.desk = service, desk
         self.pairs: OrderedDict[str, _Pair] = OrderedDict()
+        self.asking = asyncio.Lock()
+        self.open = service.api_key is not None or service.settings.host in LOOPBACK
 
     async def pair(self, request: Request) -> Response:
         body = await self._read(request, PairBody)
-        prompt = body.prompt or self.desk.question()
-        return await answer(request, self._make(prompt), lambda: None)
+        return await answer(request, self._make(body.prompt), lambda: None)
 
-    async def _make(self, prompt: str) -> dict[str, Any]:
+    async def _make(self, prompt: str | None) -> dict[str, Any]:
+        if not prompt:
+            async with self.asking:
+                prompt = await run_in_threadpool(self.desk.question)
         ids = await run_in_threadpool(self._prompt_ids, prompt)
         self.service.check_prompt(ids, "prompt")
         for _ in range(TRIES):
@@ -139,17 +147,26 @@ class _Desk:
         if pair is None:
             raise ApiError(404, "this pair is no longer known; ask for another", "unknown_pair")
         row = _row(body, pair)
-        if body.better is not None:  # judged once: gone before another request can come between
+        once = (row["feedback"], row.get("which", 0))
+        if once in pair.kept:
+            raise ApiError(409, f"there is one {once[0]} of this answer already", "already_kept")
+        # each once: taken before another request can come between
+        pair.kept.add(once)
+        if body.better is not None:
             del self.pairs[body.id]
         try:
             await run_in_threadpool(self.desk.keep, row)
         except LilllmError as err:
+            pair.kept.remove(once)
             if body.better is not None:
                 self.pairs[body.id] = pair
             raise ApiError(507, f"{err.message}; {err.hint}", "not_kept") from err
         return JSONResponse({"kept": row["feedback"]})
 
     async def _read(self, request: Request, kind: type[Judged]) -> Judged:
+        if not self.open:
+            message = "feedback is not taken from strangers; start the server with --api-key-file"
+            raise ApiError(403, message, "feedback_needs_key")
         settings = self.service.settings
         content = await read_body(request, settings.max_body_bytes, settings.max_seconds)
         return parse_body(content, kind)

@@ -12,6 +12,8 @@ from lilllm.config.schema import GenerateConfig
 from lilllm.serving.problems import invalid
 
 MAX_TOP_LOGPROBS = 20
+MAX_FIELDS = 100
+"""Fields of one object, at most: each that is wrong costs an error of its own."""
 SMALLEST_TOP_P = 1e-6
 """What top_p=0 means: the most likely token alone."""
 
@@ -44,10 +46,22 @@ IGNORED = {
 """Fields that do not change an answer."""
 
 
+Item = TypeVar("Item")
+Items = Annotated[list[Item], Field(fail_fast=True)]
+"""A list of which the first wrong item is told: a megabyte may hold 200,000 of them."""
+
+
 class Body(BaseModel):
     """Refuses fields it does not know, and values that would have to be converted."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+            raise ValueError(f"{len(given)} fields; at most {MAX_FIELDS}")
+        return given
 
 
 class StreamOptions(Body):
@@ -59,7 +73,7 @@ class StreamOptions(Body):
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-Stops = Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=16)]
+Stops = Annotated[Items[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=16)]
 
 
 class SamplingBody(Body):
@@ -116,7 +130,7 @@ class SamplingBody(Body):
 class CompletionBody(SamplingBody):
     """`POST /v1/completions`."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Items[str] | Items[int] | Items[Items[int]]
     echo: bool | None = None
     best_of: int | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
@@ -154,7 +168,7 @@ class ChatMessage(Body):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Items[TextPart]
     name: str | None = None
     refusal: None = None
 
@@ -170,7 +184,7 @@ class ChatMessage(Body):
 class ChatBody(SamplingBody):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[Items[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(gt=0, lt=2**31)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

@@ -10,6 +10,7 @@ import uvicorn
 
 from lilllm.errors import RunError
 from lilllm.serving.app import build_app
+from lilllm.serving.connection import Connection
 from lilllm.serving.service import Service
 
 KEEP_ALIVE_S = 5
@@ -45,12 +46,17 @@ def serve(service: Service, on_ready: Callable[[str], None]) -> None:
 def server_config(service: Service) -> uvicorn.Config:
     """The app with everything named that uvicorn would choose by what is installed beside it.
 
-    Connections are not limited: the service's queue is, and refuses with an answer of its own.
+    The number of connections is not limited: the service's queue is, and refuses with an answer of
+    its own.
     """
+
+    class Limited(Connection):
+        max_seconds = service.settings.max_seconds
+
     return uvicorn.Config(
         build_app(service),
         loop="asyncio",
-        http="h11",
+        http=Limited,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -78,7 +84,9 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # named as TCP, asyncio sends small pieces at once; else each token may wait 40 ms (Nagle)
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Windows' SO_REUSEADDR lets two processes bind one port; only there is the other option
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+    bound.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
         bound.bind((host, port))
     except OSError as err:

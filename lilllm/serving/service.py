@@ -206,9 +206,12 @@ class Choices:
         if self.ended:
             raise StopAsyncIteration
         limit = self._service.settings.max_seconds
+        rest = self._began + limit - time.monotonic()
         try:
-            rest = max(0.0, self._began + limit - time.monotonic())
-            index, news = await asyncio.wait_for(self._news.get(), rest)
+            if rest <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(rest):  # `wait_for` of Python 3.11 may lose a cancellation
+                index, news = await self._news.get()
         except TimeoutError as err:
             self._service.metrics.rejected["timeout"] += 1
             raise ApiError(504, f"not finished after {limit:g} s", "timeout") from err

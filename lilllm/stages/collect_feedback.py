@@ -6,7 +6,7 @@ Where it is asked, on a terminal or on a page, is not known here. Rows are `data
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, permutations
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from lilllm.data.feedback import Shown, edit_row, thumb_row, vote_row
 from lilllm.data.journal import Journal
 from lilllm.errors import DataError
 from lilllm.events import Caution, Report
+from lilllm.inference import Engine
 from lilllm.model.checkpoint import weights_hash
 from lilllm.stages.find_checkpoint import Loaded
 from lilllm.stages.generate import make_engine
@@ -65,20 +66,24 @@ class Collector:
     writers: Sequence[Loaded]
     seed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    _judged: set[tuple[str, str, int]] = field(init=False)
+    _engines: list[Engine] = field(init=False)
+    _hashes: list[str] = field(init=False)  # of the writers' weights
+    _judged: set[tuple[str, str, int, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Know what was judged before, so that it is not asked again."""
+        self._engines = [make_engine(loaded) for loaded in self.writers]
+        self._hashes = [weights_hash(loaded.folder) for loaded in self.writers]
         self._judged = {
-            (row["prompt"], answer["weights"], answer["seed"])
+            (row["prompt"], one["weights"], one["seed"], other["weights"])
             for row, _ in self.journal.rows()
-            for answer in row.get("shown", ())
+            for one, other in permutations(row.get("shown", ()), 2)  # the sides are drawn
         }
 
     def was_judged(self, number: int, prompt: str) -> bool:
         """Whether an earlier call showed what `pair` would make, to somebody who judged it."""
         seed = self._draw(number).getrandbits(31)
-        return (prompt, weights_hash(self.writers[0].folder), seed) in self._judged
+        return (prompt, self._hashes[0], seed, self._hashes[-1]) in self._judged
 
     def pair(self, number: int, prompt: str) -> Pair | None:
         """Two different answers, the order drawn; None when the answers are always the same.
@@ -87,9 +92,9 @@ class Collector:
             ConfigError: the prompt does not fit into the context.
         """
         draw = self._draw(number)
-        left = self._answer(self.writers[0], prompt, draw.getrandbits(31))
+        left = self._answer(0, prompt, draw.getrandbits(31))
         for _ in range(TRIES):
-            right = self._answer(self.writers[-1], prompt, draw.getrandbits(31))
+            right = self._answer(-1, prompt, draw.getrandbits(31))
             if right.text.strip() != left.text.strip() and left.text.strip():
                 both = (left, right) if draw.random() < 0.5 else (right, left)
                 return Pair(prompt, both)
@@ -124,15 +129,15 @@ class Collector:
     def _draw(self, number: int) -> Random:
         return Random(f"lilllm/feedback/{self.seed}/{number}")
 
-    def _answer(self, loaded: Loaded, prompt: str, seed: int) -> Shown:
-        engine = make_engine(loaded)
+    def _answer(self, writer: int, prompt: str, seed: int) -> Shown:
+        loaded = self.writers[writer]
         if loaded.chat_trained and loaded.tokenizer.chat_template is not None:
             message = [{"role": "user", "content": prompt}]
             ids = loaded.tokenizer.encode_chat(message, add_generation_prompt=True)
         else:
             ids = loaded.prompt_ids(prompt)
-        made = engine.generate(ids, self.options, seed=seed).samples[0]
-        return Shown(made.text, str(loaded.folder), weights_hash(loaded.folder), seed)
+        made = self._engines[writer].generate(ids, self.options, seed=seed).samples[0]
+        return Shown(made.text, str(loaded.folder), self._hashes[writer], seed)
 
 
 def default_path(loaded: Loaded) -> Path:

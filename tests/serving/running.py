@@ -93,6 +93,7 @@ class Running:
     url: str
     port: int
     service: Service
+    server: uvicorn.Server
     events: list[Event]
 
     def until(self, claim: Any, seconds: float = 10) -> None:
@@ -130,7 +131,7 @@ def running(
     server = uvicorn.Server(server_config(service))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    up = Running(f"http://127.0.0.1:{port}", port, service, events)
+    up = Running(f"http://127.0.0.1:{port}", port, service, server, events)
     try:
         up.until(lambda: server.started)
         yield up

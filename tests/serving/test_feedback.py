@@ -1,9 +1,11 @@
 """Feedback over HTTP and on the page: blind pairs, judgements kept, everything else refused."""
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -22,9 +24,9 @@ def desk(rows: list[dict[str, Any]]) -> FeedbackDesk:
     return FeedbackDesk(rows.append, lambda: "What now?", "runs/x/step-00000001", "hash")
 
 
-def post(url: str, path: str, body: object) -> tuple[int, dict[str, Any]]:
+def post(url: str, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
     data = json.dumps(body).encode()
-    request = urllib.request.Request(f"{url}/v1/feedback/{path}", data)
+    request = urllib.request.Request(f"{url}/v1/feedback/{path}", data, headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, json.loads(response.read())
@@ -75,6 +77,51 @@ def test_a_pair_is_judged_once_however_many_ask_at_once() -> None:
     assert len(rows) == 1
 
 
+def test_an_answer_gets_one_thumb_and_one_edit() -> None:
+    rows: list[dict[str, Any]] = []
+    with running(FakeEngine(), feedback=desk(rows)) as up:
+        id = post(up.url, "pair", {})[1]["id"]
+        for side in ("left", "right"):
+            for more in ({"thumb": "up"}, {"edit": "So."}):
+                assert post(up.url, "judgement", {"id": id, "side": side, **more})[0] == 200
+            for more in ({"thumb": "down"}, {"edit": "So."}, {"edit": "Not so."}):
+                status, answer = post(up.url, "judgement", {"id": id, "side": side, **more})
+                assert status == 409 and answer["error"]["code"] == "already_kept"
+        assert post(up.url, "judgement", {"id": id, "better": "left"})[0] == 200
+    assert len(rows) == 5
+
+
+def test_strangers_are_not_asked() -> None:
+    rows: list[dict[str, Any]] = []
+    with running(FakeEngine(), feedback=desk(rows), host="0.0.0.0") as up:
+        for path in ("pair", "judgement"):
+            status, answer = post(up.url, path, {})
+            assert status == 403 and "--api-key-file" in answer["error"]["message"]
+    with running(FakeEngine(), feedback=desk(rows), host="0.0.0.0", api_key="s3cret") as up:
+        assert post(up.url, "pair", {})[0] == 401
+        assert post(up.url, "pair", {}, Authorization="Bearer s3cret")[0] == 200
+
+
+def test_a_question_that_takes_long_stops_nobody_else() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def questions() -> Iterator[str]:  # which no two threads may draw from at once
+        asked.set()
+        go_on.wait(30)
+        yield from ("One?", "Two?")
+
+    numbers = questions()
+    given = replace(desk([]), question=lambda: next(numbers))
+    with running(FakeEngine(), feedback=given) as up, ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(post, up.url, "pair", {}) for _ in range(2)]
+        assert asked.wait(10)
+        try:
+            assert post(up.url, "pair", {"prompt": "Hi?"})[0] == 200
+        finally:
+            go_on.set()
+        assert {pair.result()[1].get("prompt") for pair in found} == {"One?", "Two?"}
+
+
 def test_a_judgement_that_cannot_be_kept_says_why_and_can_be_given_again() -> None:
     rows: list[dict[str, Any]] = []
     full = [True]
@@ -89,6 +136,9 @@ def test_a_judgement_that_cannot_be_kept_says_why_and_can_be_given_again() -> No
         assert status == 507 and "make room" in answer["error"]["message"]
         full.append(False)
         assert post(up.url, "judgement", body)[0] == 200
+        thumb = {"id": post(up.url, "pair", {})[1]["id"], "thumb": "up", "side": "left"}
+        full += [False, True]
+        assert [post(up.url, "judgement", thumb)[0] for _ in range(3)] == [507, 200, 409]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +186,8 @@ def test_the_page_in_a_browser() -> None:
         left = page.locator("#left .said").text_content()
         page.click("#left .thumb[data-thumb=up]")
         page.wait_for_selector("#left .thumb[aria-pressed=true]")
+        page.wait_for_selector("body:not(.waiting)")
+        assert page.locator("#left .thumb:disabled").count() == 2  # one thumb each
         page.click("#right .edit")
         page.fill("#right textarea", "It was so.")
         page.click("#right .editing button")
@@ -146,6 +198,8 @@ def test_the_page_in_a_browser() -> None:
         page.fill("#question", "Hi?")
         page.click("#ask button")
         page.wait_for_selector("#prompt:text-is('Hi?')")
+        page.wait_for_selector("body:not(.waiting)")
+        assert page.locator(".answers button:disabled").count() == 0
         browser.close()
     assert [row["feedback"] for row in rows] == ["thumb", "edit", "vote"] and not wrong
     assert rows[2]["chosen"] == left and rows[2]["reason"] == "funnier"

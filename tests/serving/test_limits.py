@@ -13,8 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lilllm.config.schema import GenerateConfig, ServeConfig
+from lilllm.inference import Delta, Request
 from lilllm.serving.server import _bind, server_config
-from tests.serving.running import FakeEngine, Running, letters, running
+from lilllm.serving.service import Choices, Service
+from lilllm.serving.worker import Job
+from tests.serving.running import FakeEngine, Running, letters, running, served_model
 
 BODY = {"prompt": "x", "max_tokens": 5, "seed": 1}
 
@@ -29,11 +33,14 @@ def ask(up: Running, body: object = None, **headers: str) -> tuple[int, dict[str
     return response.status, json.loads(text), response.headers
 
 
-def start(up: Running, **changes: object) -> socket.socket:
+def start(up: Running, buffer: int | None = None, **changes: object) -> socket.socket:
     """Send a request and leave its answer unread."""
     raw = json.dumps(BODY | changes).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n\r\n"
-    client = socket.create_connection(("127.0.0.1", up.port))
+    client = socket.socket()
+    if buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.connect(("127.0.0.1", up.port))
     client.sendall(head.encode() + raw)
     return client
 
@@ -78,6 +85,23 @@ def test_a_client_that_goes_away_frees_its_slot(stream: bool) -> None:
         assert ask(up)[0] == 200
 
 
+@pytest.mark.parametrize("steps", range(4))
+def test_a_client_that_goes_away_between_two_tokens_is_not_overlooked(steps: int) -> None:
+    async def leave() -> None:
+        choices = Choices(Service(served_model(), FakeEngine(), ServeConfig(), None, print))
+        choices.jobs = [Job(Request([0], GenerateConfig()), choices.listener(0))]
+        reading = asyncio.create_task(anext(choices))
+        await asyncio.sleep(0.01)
+        choices.jobs[0].listen(Delta(0, (5,), "x", (), None, 1, 1))
+        for _ in range(steps):  # of the event loop, on the token's way
+            await asyncio.sleep(0)
+        if reading.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+
+    asyncio.run(leave())
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_request_that_takes_too_long_is_ended(stream: bool) -> None:
     engine = FakeEngine(pace=0.02)
@@ -117,10 +141,44 @@ def test_large_bodies_are_refused_before_they_are_read() -> None:
         assert b" 408 " in slow.recv(1000)
 
 
+def test_a_client_that_sends_no_whole_request_is_cut_off() -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with running(FakeEngine(), max_seconds=1) as up:
+        for sent in (b"", head, head + b"\r\n" + head):
+            with socket.create_connection(("127.0.0.1", up.port), timeout=4) as client:
+                client.sendall(sent)
+                while client.recv(65536):
+                    client.sendall(b"X-One-More: header\r\n" if sent else b"")
+        up.until(lambda: not up.server.server_state.connections)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_reads_nothing_is_cut_off(stream: bool) -> None:
+    engine = FakeEngine()
+    with running(engine, max_seconds=2) as up:
+        asked = {"n": 32, "logprobs": 20, "max_tokens": 10_000 if stream else 100}
+        with start(up, buffer=4096, stream=stream, **asked):
+            up.until(lambda: up.service.worker.open == 32)
+            up.until(lambda: up.service.worker.open == 0)
+            up.until(lambda: not up.server.server_state.connections)
+        assert ask(up)[0] == 200
+
+
 def test_small_pieces_are_sent_at_once() -> None:
     with _bind("127.0.0.1", 0) as bound:
         # what asyncio looks at before it sets TCP_NODELAY on the sockets that this one accepts
         assert bound.proto == socket.IPPROTO_TCP
+
+
+def test_a_port_is_shared_on_no_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_EXCLUSIVEADDRUSE", raising=False)
+    with _bind("127.0.0.1", 0) as bound:
+        assert bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    # Windows has this option, and its SO_REUSEADDR shares the port; another one stands in for it
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with _bind("127.0.0.1", 0) as bound:
+        assert bound.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
 
 
 def test_too_many_choices_and_long_prompts_are_refused() -> None:
@@ -199,7 +257,7 @@ def test_the_parser_and_the_loop_are_not_chosen_by_what_is_installed(
     with running(FakeEngine()) as up:
         config = server_config(up.service)
         config.load()
-        assert config.http_protocol_class is H11Protocol
+        assert issubclass(config.http_protocol_class, H11Protocol)
         assert get(up, "/healthz").headers["Server"] is None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.serving.running import FakeEngine, Running, letters, running
 
@@ -154,6 +155,36 @@ def test_100_malformed_requests_are_answered_with_4xx() -> None:
 @pytest.mark.slow
 def test_1000_malformed_requests_are_answered_with_4xx() -> None:
     check(1000)
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "item", "after", "said"),
+    [
+        (TEXT, '{"prompt": [', "null", "]}", "prompt.0: Input should be a valid string"),
+        (TEXT, '{"prompt": [[', "null", "]]}", "prompt.0.0: Input should be a valid integer"),
+        (TEXT, '{"prompt": [1,', '""', "]}", "prompt.1: Input should be a valid integer"),
+        (TEXT, '{"prompt": "x", "stop": [', "1", "]}", "stop.0: Input should be a valid string"),
+        (TEXT, "{", '"%d": 0', "}", "fields; at most 100"),
+        (TEXT, '{"prompt": "x", "stream_options": {', '"%d": 0', "}}", "fields; at most 100"),
+        (CHAT, '{"messages": [', "{}", "]}", "messages.0.role: Field required"),
+        (CHAT, '{"messages": [{', '"%d": 0', "}]}", "messages.0: 20000 fields; at most 100"),
+        (
+            *(CHAT, '{"messages": [{"role": "user", "content": [', "{}", "]}]}"),
+            "messages.0.content.0.text: Field required",
+        ),
+    ],
+)
+def test_a_body_full_of_mistakes_costs_a_few_errors(
+    path: str, before: str, item: str, after: str, said: str
+) -> None:
+    from lilllm.serving.problems import ApiError
+    from lilllm.serving.requests import ChatBody, CompletionBody, parse_body
+
+    items = ",".join(item % number if "%" in item else item for number in range(20_000))
+    with pytest.raises(ApiError, match=said) as caught:
+        parse_body((before + items + after).encode(), ChatBody if path == CHAT else CompletionBody)
+    assert isinstance(caught.value.__cause__, ValidationError)
+    assert caught.value.__cause__.error_count() < 10  # each takes 2 KB and 10 us
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])

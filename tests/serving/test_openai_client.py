@@ -6,9 +6,24 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+import torch
 
-from tests.serving.running import CONTEXT, FakeEngine, Running, letters, running, served_model
+from lilllm.config.schema import GenerateConfig
+from lilllm.inference import Delta, Request, TokenScore
+from lilllm.inference.stream import Stream
+from lilllm.serving.answers import Choice, CompletionAnswer
+from lilllm.tokenizer import StreamDecoder
+from tests.serving.running import (
+    CONTEXT,
+    TOKENIZER,
+    FakeEngine,
+    Running,
+    letters,
+    running,
+    served_model,
+)
 
+CPU = torch.device("cpu")
 HI = [{"role": "user", "content": "hi"}]
 
 
@@ -69,8 +84,6 @@ def test_a_chat_is_answered(client: openai.OpenAI, engine: FakeEngine) -> None:
     message = made.choices[0].message
     assert (message.role, message.content) == ("assistant", letters(9, 0, 6))
     prompt = "<|endoftext|><|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-    from tests.serving.running import TOKENIZER
-
     assert TOKENIZER.decode(engine.seen[-1].prompt_ids, skip_special=False) == prompt
 
 
@@ -137,7 +150,38 @@ def test_log_probabilities_of_a_completion_have_offsets(client: openai.OpenAI) -
         found = [c.choices[0].logprobs for c in made] if stream else [made.choices[0].logprobs]
         offsets = [offset for logprobs in found for offset in logprobs.text_offset]
         assert offsets == [0, 1, 2, 3]
-        assert found[0].top_logprobs[0] == {"a": -1.0, "b": -2.0}
+        chosen = {letters(2, 0, 1): -0.5}  # is told even where it is none of the likeliest
+        assert found[0].top_logprobs[0] == {"a": -1.0, "b": -2.0} | chosen
+    made = client.completions.create(model="tiny", prompt="x", seed=2, max_tokens=1, logprobs=0)
+    assert made.choices[0].logprobs.top_logprobs == [chosen]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "shown", "offsets"),
+    [
+        ("a<|im_start|>\xe9b", (), "a\xe9b", [0, 1, 1, 1, 2]),  # the letter is two tokens
+        ("abab", ("bb", "ba"), "a", [0, 1, 1]),
+        ("ababb", ("bb", "bax"), "aba", [0, 1, 2, 3, 3]),
+    ],
+)
+def test_offsets_are_places_in_the_text(
+    text: str, stop: tuple[str, ...], shown: str, offsets: list[int]
+) -> None:
+    ids = TOKENIZER.with_specials.encode(text, add_special_tokens=False).ids
+    options = GenerateConfig(stop=stop)
+    stream = Stream(0, Request([0], options), len(ids), StreamDecoder(TOKENIZER), 300, CPU)
+    deltas: list[Delta] = []
+    while not deltas or deltas[-1].finish_reason is None:
+        id = ids[len(deltas)]
+        deltas.append(stream.accept(id, TokenScore(id, -0.5), frozenset()))
+    made = Choice()
+    for delta in deltas:
+        made.add(delta)
+    whole = CompletionAnswer("tiny", TOKENIZER, 1, True).whole_choice(0, made)
+    assert (whole["text"], whole["logprobs"]["text_offset"]) == (shown, offsets)
+    answer = CompletionAnswer("tiny", TOKENIZER, 1, True)
+    pieces = [answer.piece(0, delta) for delta in deltas]
+    assert [at for piece in pieces for at in piece["logprobs"]["text_offset"]] == offsets
 
 
 def test_every_sampling_field_reaches_the_engine(client: openai.OpenAI, engine: FakeEngine) -> None:

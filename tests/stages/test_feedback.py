@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 from lilllm.cli.app import app
 from lilllm.data.feedback import Shown, edit_row, lacks, thumb_row, vote_row
 from lilllm.data.preferences import to_preference
+from lilllm.stages import collect_feedback
 from tests.stages.tiny_run import CONFIG, write_checkpoint
 
 torch.set_num_threads(1)
+ONCE = ("make_engine", "weights_hash")
 SHOWN = (Shown("left", "a", "h", 1), Shown("right", "b", "h", 2))
 
 
@@ -89,6 +92,26 @@ def test_what_was_judged_is_not_asked_again() -> None:
     assert first["rows"] == 1 and len(rows()) == 3
     assert len({(row["prompt"], row["shown"][0]["seed"]) for row in rows()}) == 3
     assert [row["prompt"] for row in rows()] == ["Hi?", "Who?", "Hi?"]
+
+
+def test_a_judgement_of_one_model_is_none_of_another_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = ("--out", "votes.jsonl")
+    feedback("1\n\n2\n\nq\n", *out)
+    spies = {name: Mock(wraps=getattr(collect_feedback, name)) for name in ONCE}
+    for name, spy in spies.items():
+        monkeypatch.setattr(collect_feedback, name, spy)
+    feedback("1\n\n1\n\nq\n", *out, "--against", "runs/other")
+    assert [spy.call_count for spy in spies.values()] == [2, 2]  # each once for each model
+    feedback("1\n\nq\n", *out, "--against", "runs/other")
+    judged = rows("votes.jsonl")
+    assert [row["prompt"] for row in judged] == ["Hi?", "Who?", "Hi?", "Who?", "Hi?"]
+    both = [len({answer["weights"] for answer in row["shown"]}) for row in judged]
+    assert both == [1, 1, 2, 2, 2]
+    of_tiny = [
+        {answer["seed"] for answer in row["shown"] if "tiny" in answer["checkpoint"]}
+        for row in judged
+    ]
+    assert of_tiny[2] < of_tiny[0] and not of_tiny[4] & of_tiny[2]  # that answer, beside another
 
 
 def test_answers_that_never_differ_end_it() -> None:

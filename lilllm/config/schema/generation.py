@@ -53,6 +53,7 @@ class ServeConfig(Section):
     max_prompt_tokens: Count | None = None
     """Tokens of a prompt, at most; by default the model's context."""
     max_seconds: Annotated[float, Field(gt=0, le=1e6)] = 300.0
-    """Seconds that a request may take, waiting included."""
+    """Seconds that a request may take, waiting included; also the longest that a client may let
+    pass without sending the head of a request, or reading what it was sent."""
     drain_seconds: Annotated[int, Field(ge=0, le=1_000_000)] = 60
     """Seconds that running requests get to finish after SIGTERM."""

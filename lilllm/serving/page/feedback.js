@@ -15,7 +15,7 @@ function show(problem) {
 function working(on) {
   document.body.classList.toggle("waiting", on);
   document.querySelectorAll(".answers button, .verdict button").forEach((button) => {
-    button.disabled = on;
+    button.disabled = on || button.classList.contains("kept");
   });
 }
 
@@ -35,6 +35,7 @@ async function next(prompt = null) {
   pair = await post("/v1/feedback/pair", { prompt });
   $("prompt").textContent = pair.prompt;
   $("reason").value = "";
+  document.querySelectorAll(".kept").forEach((button) => button.classList.remove("kept"));
   for (const side of sides) {
     const box = $(side);
     box.querySelector(".said").textContent = pair[side];
@@ -65,6 +66,7 @@ for (const side of sides) {
       await judge({ side, thumb: thumb.dataset.thumb });
       box.querySelectorAll(".thumb").forEach((other) => {
         other.setAttribute("aria-pressed", String(other === thumb));
+        other.classList.add("kept");
       });
     }));
   }
@@ -78,6 +80,7 @@ for (const side of sides) {
     guarded(async () => {
       await judge({ side, edit: form.querySelector("textarea").value });
       form.hidden = true;
+      box.querySelector(".edit").classList.add("kept");
     });
   });
 }
