@@ -203,3 +203,19 @@ def test_the_page_in_a_browser() -> None:
         browser.close()
     assert [row["feedback"] for row in rows] == ["thumb", "edit", "vote"] and not wrong
     assert rows[2]["chosen"] == left and rows[2]["reason"] == "funnier"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium in the PATH")
+def test_the_page_tells_strangers_that_they_are_not_asked() -> None:
+    from playwright.sync_api import sync_playwright
+
+    with (
+        running(FakeEngine(), feedback=desk([]), host="0.0.0.0") as up,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(f"{up.url}/feedback.html")
+        page.wait_for_selector("#problem:has-text('--api-key-file')", timeout=10_000)
+        browser.close()
