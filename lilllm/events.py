@@ -136,12 +136,12 @@ def short_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def counting(report: Report, stage: str, total: int) -> Callable[[int], None]:
-    """Tells `report` how many rows of a stage are done, and how fast."""
+def counting(report: Report, stage: str, total: int, unit: str = "rows") -> Callable[[int], None]:
+    """Tells `report` how much of a stage is done, and how fast; a `total` of 0 is not known."""
     began = time.perf_counter()
 
     def tell(done: int) -> None:
         rate = done / max(time.perf_counter() - began, 1e-9)
-        report(Progress(stage, done, total, "rows", rate, "rows/s"))
+        report(Progress(stage, done, total, unit, rate, f"{unit}/s"))
 
     return tell

@@ -82,6 +82,7 @@ def feedback(
         if out is not None and out.suffix != ".jsonl":
             raise ConfigError(f"--out {out}: votes are kept as JSON lines", f"--out {out}.jsonl")
         from lilllm.cli.display import console
+        from lilllm.data.feedback import BEGINS
         from lilllm.data.journal import Journal
         from lilllm.stages.collect_feedback import Collector, default_path, read_prompts
         from lilllm.stages.find_checkpoint import find_checkpoint, load_checkpoint, named_generate
@@ -94,7 +95,7 @@ def feedback(
         ]
         questions = read_prompts(prompts, seed)
         options = sampling_options(writers[0].generate.model_dump(), given)
-        journal = Journal(out or default_path(writers[0]), report)
+        journal = Journal(out or default_path(writers[0]), report, begins=BEGINS)
         collector = Collector(journal, options, report, writers, seed)
         screen = console(stderr=json)
         in_vain = 0

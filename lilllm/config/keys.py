@@ -33,8 +33,10 @@ def keys(prefix: str = "") -> list[Key]:
 
     Any name may stand for NAME: `finetune.chat.lr` finds `finetune.NAME.lr`.
     """
-    wanted = prefix.split(".") if prefix else []
-    return [key for key in _keys_of(Config, "", {}) if _is_below(key.path, wanted)]
+    if not prefix:
+        return list(_keys_of(Config, "", {}))
+    wanted = prefix.split(".")
+    return [key for key in _keys_of(Config, "", None) if _is_below(key.path, wanted)]
 
 
 def _is_below(path: str, wanted: list[str]) -> bool:
@@ -44,12 +46,17 @@ def _is_below(path: str, wanted: list[str]) -> bool:
     )
 
 
-def _keys_of(section: type[Section], path: str, seen: dict[type[Section], str]) -> Iterator[Key]:
-    """The keys of a section; one that stands in several places is told at the first."""
+def _keys_of(
+    section: type[Section], path: str, seen: dict[type[Section], str] | None
+) -> Iterator[Key]:
+    """The keys of a section.
+
+    One that stands in several places is told at the first, which `seen` has; with None at each.
+    """
     for name, field in section.model_fields.items():
         here = f"{path}.{name}" if path else name
         parts = [(here + below, part) for below, part in _sections(field.annotation)]
-        told = next((seen[part] for _, part in parts if part in seen), "")
+        told = next((seen[part] for _, part in parts if part in seen), "") if seen else ""
         kind = _kind(field.annotation)
         yield Key(
             here,
@@ -58,8 +65,9 @@ def _keys_of(section: type[Section], path: str, seen: dict[type[Section], str]) 
             _about(field),
         )
         for place, part in parts:
-            if part not in seen:
-                seen[part] = place
+            if seen is None or part not in seen:
+                if seen is not None:
+                    seen[part] = place
                 yield from _keys_of(part, place, seen)
 
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 KIND = "feedback"
+BEGINS = b'{"feedback": '
+"""How each row stands in a file."""
 """Field that every row of this file has, and no other row of training data."""
 
 

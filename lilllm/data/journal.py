@@ -26,20 +26,20 @@ class Journal:
     Args:
         path: the .jsonl file.
         report: is told when a torn last line was cut off.
-        ours: whether only journals write the file, so that what follows its last newline may go.
+        begins: how its rows begin; what follows its last newline and cannot be one of them is kept.
 
     Raises:
-        ConfigError: something that is no JSON follows the last newline of a file not `ours`.
+        ConfigError: such a thing that is no JSON follows the last newline.
         RunError: it cannot be written.
     """
 
-    def __init__(self, path: Path, report: Report, *, ours: bool = True) -> None:
+    def __init__(self, path: Path, report: Report, *, begins: bytes = b"") -> None:
         self.path = path
         make_folder(path.parent)
         with self._locked() as file:
             torn = _torn_line(file)
             shown = torn.decode("utf-8", "replace")[:60]
-            if torn and not ours:
+            if torn[: len(begins)] != begins[: len(torn)]:
                 raise ConfigError(
                     f"{path}: its last line is no JSON: {shown!r}", "mend it, or name another file"
                 )

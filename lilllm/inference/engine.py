@@ -202,7 +202,7 @@ class Engine:
         n: int = 1,
         seed: int = 0,
         on_text: Callable[[int, str], None] | None = None,
-        on_end: Callable[[int], None] | None = None,
+        on_step: Callable[[int], None] | None = None,
     ) -> Generation:
         """Continue one prompt or many, which need not be equally long.
 
@@ -214,7 +214,7 @@ class Engine:
             seed: equal seeds give equal samples; see `Request`.
             on_text: called with (index in the result's samples, new text) as soon as the text is
                 certain.
-            on_end: called with the number of finished samples after each that ends.
+            on_step: called after each step with the number of samples that have ended.
 
         Raises:
             ConfigError: a prompt is longer than the context.
@@ -231,7 +231,7 @@ class Engine:
             for ids in prompts:
                 for sample in range(n):
                     index[self.submit(Request(ids, options, seed, sample))] = len(index)
-            return self._collect(index, sum(map(len, prompts)), start, on_text, on_end)
+            return self._collect(index, sum(map(len, prompts)), start, on_text, on_step)
         finally:  # an interrupted caller leaves nothing behind
             for number in index:
                 self.cancel(number)
@@ -242,7 +242,7 @@ class Engine:
         prompt_tokens: int,
         start: float,
         on_text: Callable[[int, str], None] | None,
-        on_end: Callable[[int], None] | None,
+        on_step: Callable[[int], None] | None,
     ) -> Generation:
         samples = [Sample() for _ in index]
         left, fed = len(index), 0
@@ -263,8 +263,8 @@ class Engine:
                 if delta.finish_reason is not None:
                     sample.finish_reason = delta.finish_reason
                     left -= 1
-                    if on_end is not None:
-                        on_end(len(index) - left)
+            if on_step is not None:
+                on_step(len(index) - left)
         return Generation(samples, prompt_tokens, first - start, fed, now - first)
 
     def _take_in(self) -> None:
@@ -313,7 +313,8 @@ class Engine:
         """One token for every running stream."""
         streams = list(self._running)
         if max(stream.done for stream in streams) >= self.cache.positions:
-            self._reserve(0, 2 * self.cache.positions)
+            most = max(len(stream.prompt) + stream.budget - 1 for stream in streams)
+            self._reserve(0, min(2 * self.cache.positions, most))
         last = torch.tensor([stream.last for stream in streams], device=self.decoder.device)
         slots = [stream.slot for stream in streams]
         logits = self.decoder.decode(last, slots, [stream.done for stream in streams], self.cache)

@@ -6,8 +6,8 @@ callable that the caller gives; without one these routes are not there. Stranger
 a server that others can reach collects nothing without an API key.
 """
 
-import asyncio
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ class _Desk:
     def __init__(self, service: Service, desk: FeedbackDesk) -> None:
         self.service, self.desk = service, desk
         self.pairs: OrderedDict[str, _Pair] = OrderedDict()
-        self.asking = asyncio.Lock()
+        self.asking = threading.Lock()
         self.open = service.api_key is not None or service.settings.host in LOOPBACK
 
     async def pair(self, request: Request) -> Response:
@@ -101,8 +101,7 @@ class _Desk:
 
     async def _make(self, prompt: str | None) -> dict[str, Any]:
         if not prompt:
-            async with self.asking:
-                prompt = await run_in_threadpool(self.desk.question)
+            prompt = await run_in_threadpool(self._question)
         ids = await run_in_threadpool(self._prompt_ids, prompt)
         self.service.check_prompt(ids, "prompt")
         for _ in range(TRIES):
@@ -118,6 +117,11 @@ class _Desk:
         if len(self.pairs) > MOST_PAIRS:
             self.pairs.popitem(last=False)
         return {"id": id, "prompt": prompt, "left": left.text, "right": right.text}
+
+    def _question(self) -> str:
+        """In a thread, which goes on when its client goes away: so threads wait for each other."""
+        with self.asking:
+            return self.desk.question()
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         model = self.service.model

@@ -19,6 +19,7 @@ from lilllm.tokenizer import whole
 
 Message = dict[str, str]
 SAVED = b'{\n  "checkpoint": '  # how files of `Chat.save` begin
+SAVED_LINE = b'{"checkpoint": '
 OTHER_NAME = "give /save another name"
 ANSWER_SHARE = 4  # this part of the context is kept free for the answer, at least
 
@@ -127,7 +128,7 @@ class Chat:
         try:
             path = path.expanduser()
             if path.suffix == ".jsonl":
-                Journal(path, silent, ours=False).append([row])
+                Journal(path, silent, begins=SAVED_LINE).append([row])
                 return
             if path.exists() and not _is_saved(path):
                 raise ConfigError(f"{path}: there already, and no saved conversation", OTHER_NAME)

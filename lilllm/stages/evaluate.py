@@ -3,7 +3,6 @@
 Which checkpoint is `find_checkpoint.py`; how a measure is computed is `evaluation/`.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -16,7 +15,7 @@ from lilllm.config.schema import EvalConfig, SourceConfig
 from lilllm.data.shards import Shards
 from lilllm.errors import ConfigError, DataError
 from lilllm.evaluation import bits_per_byte
-from lilllm.events import Note, Progress, Report, silent
+from lilllm.events import Note, Report, counting, silent
 from lilllm.files import MANIFEST
 from lilllm.model.checkpoint import load_labels
 from lilllm.model.transformer import Transformer
@@ -236,12 +235,6 @@ def _measure(
     report: Report,
     total: int,
 ) -> Measures:
-    began = time.perf_counter()
-
-    def progress(tokens: int) -> None:
-        rate = tokens / max(time.perf_counter() - began, 1e-9)
-        report(Progress("eval", tokens, total, "tokens", rate, "tokens/s"))
-
     measures = bits_per_byte(
         model,
         documents,
@@ -249,7 +242,7 @@ def _measure(
         bos_id=tokenizer.end_id if tokenizer.bos_id is None else tokenizer.bos_id,
         end_id=tokenizer.end_id,
         batch_tokens=section.batch_tokens,
-        on_progress=progress,
+        on_progress=counting(report, "eval", total, "tokens"),
     )
     if measures["documents"] == section.max_documents:
         report(Note(f"the first {section.max_documents:,} documents: eval.max_documents"))

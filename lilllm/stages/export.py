@@ -169,7 +169,10 @@ def refuse_taken(path: Path, *, is_file: bool) -> None:
     else:
         taken = path.is_file() or (path.is_dir() and any(path.iterdir()) and not _exported(path))
     if taken:
-        raise ConfigError(f"{path}: there already, and no export", "give another --out")
+        raise ConfigError(
+            f"{path}: there already, and not marked as an export of lilllm",
+            "give another --out, or remove it",
+        )
 
 
 def _is_our_gguf(path: Path) -> bool:

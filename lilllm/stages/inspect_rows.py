@@ -29,8 +29,9 @@ class RowsResult:
     """The rows that finetuning would read.
 
     steps: per step its sources, each with path, fields (of the first row), rows (how many; absent
-    for a hub dataset) and samples: `where`, `row`, `shape`, and `seen`, which holds for each text
-    that the model sees of the row its spans: `text`, and whether it is `learnt`.
+    for a hub dataset) and samples: `where`, `row`, `shape`, `tokens`, and `seen`, which holds for
+    each text that the model sees of the row its spans: `text`, and whether it is `learnt`. A row
+    that the step leaves out as unreadable or too long has the reason as its shape.
     """
 
     steps: dict[str, list[dict[str, Any]]]
@@ -57,7 +58,7 @@ def inspect_rows(config: Config, start: int, count: int, report: Report) -> Rows
     steps = {}
     for name, step in config.finetune.items():
         tokenizer = _tokenizer_of(config, step, report)
-        steps[name] = _source_rows(step, tokenizer, config.seed, start, start + count)
+        steps[name] = _source_rows(config, step, tokenizer, start, start + count)
     return RowsResult(steps)
 
 
@@ -74,11 +75,11 @@ def _tokenizer_of(config: Config, step: FinetuneConfig, report: Report) -> Token
 
 
 def _source_rows(
-    step: FinetuneConfig, tokenizer: Tokenizer | None, seed: int, start: int, stop: int
+    config: Config, step: FinetuneConfig, tokenizer: Tokenizer | None, start: int, stop: int
 ) -> list[dict[str, Any]]:
     sources = []
     for source in step.sources:
-        rows = read_rows(source, step.on_bad_row, seed)
+        rows = read_rows(source, step.on_bad_row, config.seed)
         if source.path.startswith("hf:"):  # counting would fetch all of it
             rows = islice(rows, stop)
         fields: list[str] = []
@@ -88,6 +89,7 @@ def _source_rows(
             if start < number <= stop:
                 try:
                     seen = _as_seen(step, tokenizer, row, where)
+                    _check_length(config, step, seen)
                 except DataError as err:
                     if step.on_bad_row == "refuse":
                         raise
@@ -98,6 +100,13 @@ def _source_rows(
             del entry["rows"]
         sources.append(entry)
     return sources
+
+
+def _check_length(config: Config, step: FinetuneConfig, seen: dict[str, Any]) -> None:
+    """Say of a row that is too long for the context that it is left out, unless it is split."""
+    room = config.model.max_seq_len - (step.answer_tokens if step.method == "grpo" else 0)
+    if (tokens := seen.get("tokens", 0)) > room and step.too_long == "drop":
+        seen["shape"] = f"left out: {tokens:,} tokens, and there is room for {room:,}"
 
 
 def _as_seen(
@@ -119,7 +128,12 @@ def _as_seen(
     if tokenizer is None:
         return {"shape": shape}
     encoder = RowEncoder.of(tokenizer, step)
-    return {"shape": shape, "seen": [_spans(tokenizer, *encoder.encode(text)) for text in texts]}
+    encoded = [encoder.encode(text) for text in texts]
+    return {
+        "shape": shape,
+        "tokens": max(len(ids) for ids, _ in encoded),
+        "seen": [_spans(tokenizer, ids, mask) for ids, mask in encoded],
+    }
 
 
 def _as_asked(
@@ -130,7 +144,8 @@ def _as_asked(
     if tokenizer is None:
         return {"shape": "question"}
     ids = RowEncoder.of(tokenizer, step).encode_prompt(asked)
-    return {"shape": "question", "seen": [_spans(tokenizer, ids, [0] * len(ids))]}
+    spans = _spans(tokenizer, ids, [0] * len(ids))
+    return {"shape": "question", "tokens": len(ids), "seen": [spans]}
 
 
 def _as_classified(
@@ -142,7 +157,8 @@ def _as_classified(
         return {"shape": "labelled"}
     ids = RowEncoder.of(tokenizer, step).encode_text(text)
     spans = _spans(tokenizer, ids, [0] * len(ids))
-    return {"shape": "labelled", "seen": [[*spans, {"text": f" -> {label}", "learnt": True}]]}
+    seen = [*spans, {"text": f" -> {label}", "learnt": True}]
+    return {"shape": "labelled", "tokens": len(ids), "seen": [seen]}
 
 
 def _spans(tokenizer: Tokenizer, ids: list[int], mask: list[int]) -> list[dict[str, Any]]:

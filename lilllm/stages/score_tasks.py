@@ -125,7 +125,7 @@ class Scorer:
             stop_ids=self.stop_ids,
             new_decoder=lambda: StreamDecoder(self.tokenizer),
         )
-        made = engine.generate(prompts, options, on_end=counting(self.report, name, len(prompts)))
+        made = engine.generate(prompts, options, on_step=counting(self.report, name, len(prompts)))
         return [sample.text.strip() for sample in made.samples]
 
     def _check_room(self, tokens: int, where: str) -> None:

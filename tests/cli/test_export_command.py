@@ -116,7 +116,7 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     theirs.write_kv_data_to_file()
     theirs.close()
     before = Path("theirs.gguf").read_bytes()
-    assert "no export" in run("export", "--out", "theirs.gguf", code=2).stderr
+    assert "not marked as an export" in run("export", "--out", "theirs.gguf", code=2).stderr
     assert Path("theirs.gguf").read_bytes() == before
     assert "runs" in run("export", "--to", "hf", "--out", checkpoint, code=2).stderr
     assert run("export", "nowhere", code=4)

@@ -45,7 +45,7 @@ def _row(parameter: Any) -> str:
     argument = parameter.param_type_name == "argument"
     names = [parameter.metavar or parameter.name.upper()] if argument else parameter.opts
     said = ", ".join(f"`{name}`" for name in [*names, *parameter.secondary_opts])
-    if parameter.default not in (None, False, (), ""):
+    if parameter.default is not False and parameter.default not in (None, (), ""):
         return _cells(said, f"{parameter.help} Default: {parameter.default}.")
     return _cells(said, parameter.help or "")
 
@@ -79,4 +79,7 @@ def test_any_name_finds_the_keys_of_a_step() -> None:
         "finetune.NAME.lora.rank",
     ]
     assert keys("data.sources[].path") == keys("data.sources.path") != []
+    for place in ("finetune.chat.sources", "data.val_sources", "eval.tasks.spam.sources"):
+        assert len(keys(place)) == len(keys("data.sources")) > 5
+        assert len(keys(f"{place}.path")) == 1
     assert not keys("pretrain.lrr")

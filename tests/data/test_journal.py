@@ -54,16 +54,23 @@ def test_a_torn_last_line_is_cut_off_and_told(tmp_path: Path, cut: int) -> None:
     assert numbers(path)[-1] == 3
 
 
+BEGINS = b'{"number": '
+
+
 def test_a_file_of_others_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    for tail in (b"my note", b"caf\xe9", b"[" * 100_000):
+    for tail in (b"my note", b"caf\xe9", b"[" * 100_000, b'{"numbers'):
         path.write_bytes(b'{"number": 1}\n' + tail)
         with pytest.raises(ConfigError, match=r"rows\.jsonl: its last line"):
-            Journal(path, silent, ours=False)
+            Journal(path, silent, begins=BEGINS)
         assert path.read_bytes() == b'{"number": 1}\n' + tail
     path.write_text('{"number": 1}\n{"number": 2}')
-    Journal(path, silent, ours=False).append([{"number": 3}])
+    Journal(path, silent, begins=BEGINS).append([{"number": 3}])
     assert numbers(path) == [1, 2, 3]
+    for torn in ('{"num', '{"number": 4, "a"'):
+        path.write_text('{"number": 1}\n' + torn)
+        Journal(path, silent, begins=BEGINS).append([{"number": 2}])
+        assert numbers(path) == [1, 2], "a torn row of ours is cut off"
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:

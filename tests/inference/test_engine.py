@@ -160,6 +160,10 @@ def test_the_cache_grows_with_the_texts_and_not_with_what_they_may_become(
         engine.step()
         room.append(engine.cache.positions)
     assert sorted(set(room)) == [64, 128, 256, 320]
+    some = GREEDY.model_copy(update={"max_new_tokens": 70})
+    engine = Engine(model)
+    assert len(engine.generate(PROMPT, some).samples[0].ids) == 70
+    assert engine.cache.positions == 128, "no more than the text may need"
 
 
 def test_misuse_is_a_value_error() -> None:

@@ -10,7 +10,7 @@ import torch
 from lilllm.model import Shape, Transformer
 from lilllm.tokenizer import Tokenizer
 
-NO_LLAMA = "llama_cpp is not installed (pip install 'lilllm[llama]'; `make test-all` does)"
+NO_LLAMA = "llama_cpp is not installed (pip install -e '.[llama]'; `make test-all` does)"
 
 PIECES = (
     "The cat", "hello", " world", "don't", "I'LL we've", "foo_bar", "x=1;", "!!!", "...", "—",

@@ -1,6 +1,7 @@
 """Feedback over HTTP and on the page: blind pairs, judgements kept, everything else refused."""
 
 import json
+import socket
 import threading
 import time
 import urllib.error
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -108,18 +110,23 @@ def test_a_question_that_takes_long_stops_nobody_else() -> None:
     def questions() -> Iterator[str]:  # which no two threads may draw from at once
         asked.set()
         go_on.wait(30)
-        yield from ("One?", "Two?")
+        yield from ("One?", "Two?", "Three?")
 
     numbers = questions()
     given = replace(desk([]), question=lambda: next(numbers))
     with running(FakeEngine(), feedback=given) as up, ThreadPoolExecutor(2) as pool:
-        found = [pool.submit(post, up.url, "pair", {}) for _ in range(2)]
-        assert asked.wait(10)
-        try:
+        place = urlsplit(up.url)
+        with socket.create_connection((place.hostname, place.port)) as client:
+            client.sendall(b"POST /v1/feedback/pair HTTP/1.1\r\nHost: localhost\r\n")
+            client.sendall(b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            assert asked.wait(10)
+        try:  # that client is gone, and its question still being drawn
+            time.sleep(0.3)
+            found = [pool.submit(post, up.url, "pair", {}) for _ in range(2)]
             assert post(up.url, "pair", {"prompt": "Hi?"})[0] == 200
         finally:
             go_on.set()
-        assert {pair.result()[1].get("prompt") for pair in found} == {"One?", "Two?"}
+        assert {pair.result()[1].get("prompt") for pair in found} == {"Two?", "Three?"}
 
 
 def test_a_judgement_that_cannot_be_kept_says_why_and_can_be_given_again() -> None:

@@ -135,7 +135,7 @@ class Asked(Exception):
 def asked_by_task(task: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any]:
     folder = write_checkpoint(Path("runs/tiny/pretrain/step-00000001"))
 
-    def stop(self: Any, prompts: Any, options: Any, on_end: Any) -> None:
+    def stop(self: Any, prompts: Any, options: Any, on_step: Any) -> None:
         raise Asked(prompts[0], options.stop)
 
     monkeypatch.setattr("lilllm.inference.engine.Engine.generate", stop)

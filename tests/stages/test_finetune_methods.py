@@ -273,7 +273,7 @@ def test_the_tasks_of_a_step_with_lora_are_scored_on_its_updates() -> None:
     assert scored.tasks["test"] == done.measures["test"]
 
 
-@pytest.mark.parametrize(("method", "at"), [("sft", 1), ("sft", 4), ("classify", 4)])
+@pytest.mark.parametrize(("method", "at"), [("sft", 0), ("sft", 4), ("classify", 4)])
 def test_a_signal_while_a_step_is_measured_says_so_and_the_next_call_finishes(
     method: str, at: int
 ) -> None:

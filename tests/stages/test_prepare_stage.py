@@ -124,7 +124,8 @@ def test_shards_of_another_tokenizer_are_seen(config: Config) -> None:
 
 def test_rows_of_the_finetuning_steps_are_shown(config: Config) -> None:
     steps = {"chat": {"sources": [{"path": "builtin:stories-instruct", "documents": 7}]}}
-    given = Config.model_validate({**config.model_dump(), "finetune": steps})
+    model = {**config.model.model_dump(), "max_seq_len": 2048}
+    given = Config.model_validate({**config.model_dump(), "model": model, "finetune": steps})
     (source,) = inspect_rows(given, 2, 3, silent).steps["chat"]
     assert [sample["shape"] for sample in source["samples"]] == ["messages"] * 3
     spans = source["samples"][0]["seen"][0]
@@ -157,6 +158,12 @@ def test_rows_that_a_step_leaves_out_are_shown_with_the_reason(config: Config) -
     (source,) = inspect_rows(skipping, 0, 2, silent).steps["chat"]
     good, bad = (sample["shape"] for sample in source["samples"])
     assert good == "completion" and bad.startswith("left out: ")
+    short = skipping.model_copy(
+        update={"model": config.model.model_copy(update={"max_seq_len": 4})}
+    )
+    (source,) = inspect_rows(short, 0, 1, silent).steps["chat"]
+    assert source["samples"][0]["shape"].startswith("left out: ")
+    assert "there is room for 4" in source["samples"][0]["shape"]
     step["on_bad_row"] = "refuse"
     refusing = Config.model_validate({**config.model_dump(), "finetune": {"chat": step}})
     with pytest.raises(DataError, match=r"rows\.jsonl:2"):

@@ -194,10 +194,10 @@ def _read_prompts(job: Job) -> tuple[list[Prompt], list[Prompt]]:
                 messages = question(row, where)
                 for config in section.rewards:
                     check_row(config, row)
+                ids = encoder.encode_prompt(messages)
             except DataError as err:
                 bad(where, err.message.removeprefix(f"{where}: "))
                 continue
-            ids = encoder.encode_prompt(messages)
             if len(ids) + section.answer_tokens > job.length:
                 if section.too_long == "refuse":
                     raise DataError(
