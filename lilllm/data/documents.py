@@ -15,10 +15,9 @@ from lilllm.data.builtin import (
     builtin_rows,
     require_builtin,
 )
-from lilllm.data.inputs import Input, find_inputs
+from lilllm.data.inputs import find_inputs
 from lilllm.data.rows import file_rows
 from lilllm.data.text import Piece, is_unicode, text_pieces
-from lilllm.errors import DataError
 
 if TYPE_CHECKING:
     from lilllm.config.schema import SourceConfig
@@ -115,8 +114,8 @@ def read_rows(
     """Rows of one source with where each is, in order, at most `source.documents`.
 
     Args:
-        source: files of rows, a hub dataset, or `builtin:stories-instruct`, `-classify` or
-            `-summaries`.
+        source: files of rows, a hub dataset, `builtin:stories-instruct` and the like, or files of
+            text, whose documents are rows with a `text`.
         on_bad_row: as for `read_documents`.
         seed: of the built-in rows.
         columns: the only columns wanted, where the format can leave out others.
@@ -156,14 +155,8 @@ def _rows(
         yield from hub_rows(source.path, source.split)
     else:
         for input in find_inputs(source.path):
-            yield from file_rows(
-                _require_rows(input), on_bad, columns=columns, header=source.columns
-            )
-
-
-def _require_rows(input: Input) -> Input:
-    if input.kind == "text":
-        raise DataError(
-            f"{input.path}: a text file has no rows", "use .jsonl, .json, .csv, .tsv or .parquet"
-        )
-    return input
+            if input.kind == "text":
+                for text, where in _whole(text_pieces(input, source.separator, on_bad)):
+                    yield {"text": text}, where
+            else:
+                yield from file_rows(input, on_bad, columns=columns, header=source.columns)

@@ -162,7 +162,9 @@ def _tokenize(
             f"no rows to train on ({counts.val} held out, {too_long} too long for the context of "
             f"{max_seq_len} tokens, {bad.skipped} unreadable)"
             + (f"; the first unreadable one is {bad.first}" if bad.first else ""),
-            "look at them with `lilllm data inspect --rows`",
+            f"{bad.key.rpartition('.')[0]}.too_long=split cuts rows that are too long"
+            if too_long and config.too_long == "drop"
+            else "look at them with `lilllm data inspect --rows`",
         )
     return splits, counts, content.hexdigest()
 

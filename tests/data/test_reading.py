@@ -11,7 +11,6 @@ import pytest
 
 from lilllm.config.schema import SourceConfig
 from lilllm.data import read_documents, read_rows
-from lilllm.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEXTS = [
@@ -164,10 +163,10 @@ def test_a_hub_dataset_may_be_a_folder_of_this_machine(tmp_path: Path) -> None:
     assert [document.text for document in found] == TEXTS[:3]
 
 
-def test_a_text_file_has_no_rows(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one")
-    with pytest.raises(DataError, match="no rows"):
-        list(read_rows(SourceConfig(path=str(tmp_path / "a.txt"))))
+def test_the_documents_of_a_text_file_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo\nlines\n")
+    rows = [row for row, _ in read_rows(SourceConfig(path=str(tmp_path / "a.txt")))]
+    assert rows == [{"text": "one"}, {"text": "two\nlines"}]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real data in {SHARED}")

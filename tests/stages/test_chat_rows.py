@@ -108,6 +108,18 @@ def test_a_killed_preparation_of_rows_starts_over_under_the_same_name(
     assert np.fromfile(again / "train.idx", "<u8").size == counts.train
 
 
+def test_a_book_is_split_when_it_is_said(source: Path) -> None:
+    book = source.with_name("book.txt")
+    book.write_text("The cat sat on the mat and looked at the moon. " * 40)
+    with pytest.raises(DataError, match="1 too long") as caught:
+        prepare(book, val_fraction=0)
+    assert "finetune.chat.too_long=split" in caught.value.hint
+    folder, counts = prepare(book, val_fraction=0, too_long="split")
+    assert counts.train > 10 and counts.split == 1
+    mask = np.fromfile(folder / "train.mask", np.uint8)
+    assert mask.mean() > 0.9, "all of a text is learnt, but the first token of a piece"
+
+
 def test_nothing_to_train_on_says_what_became_of_the_rows(source: Path) -> None:
     source.write_text('{broken\n{"prompt": "x", "completion": "' + "far too long " * 50 + '"}\n')
     with pytest.raises(DataError, match=r"1 too long .* 1 unreadable.*rows\.jsonl:1: not valid"):
