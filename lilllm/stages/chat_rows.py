@@ -47,13 +47,17 @@ PROGRESS_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """What became of the rows. too_long: dropped; split: cut into several."""
+    """What became of the rows.
+
+    too_long: dropped. split: cut into several. only_texts: nobody answers in any of them.
+    """
 
     train: int
     val: int
     too_long: int
     skipped: int
     split: int = 0
+    only_texts: bool = False
 
 
 def prepare_rows(
@@ -156,7 +160,7 @@ def _tokenize(
     if cut:
         report(Caution(f"{cut:,} rows are longer than {max_seq_len} tokens and were split"))
     train, val = (len(splits[name].ends) for name in ("train", "val"))
-    counts = RowCounts(train, val, too_long, bad.skipped, cut)
+    counts = RowCounts(train, val, too_long, bad.skipped, cut, set(shapes) == {"text"})
     if not counts.train:
         raise DataError(
             f"no rows to train on ({counts.val} held out, {too_long} too long for the context of "

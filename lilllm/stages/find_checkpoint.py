@@ -149,9 +149,17 @@ def load_checkpoint(
         config=config,
         generate=generate or stored,
         stop_ids=tokenizer.stop_ids | load_stop_ids(folder),
-        chat_trained="base" in record if record else tokenizer.chat_template is not None,
+        chat_trained=is_chat_trained(folder, tokenizer),
         bits=load_bits(folder),
     )
+
+
+def is_chat_trained(folder: Path, tokenizer: Tokenizer) -> bool:
+    """Whether a model has learnt to answer: its run says, or of a foreign one its template."""
+    record = _record(folder)
+    if not record:
+        return tokenizer.chat_template is not None
+    return bool(record.get("chat", "base" in record))  # older ones say nothing but their base
 
 
 def named_generate(target: Path | None) -> GenerateConfig | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Note, Report, short_count, silent
+from lilllm.events import Caution, Note, Report, short_count, silent
 from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.lora import (
@@ -24,7 +24,7 @@ from lilllm.model.lora import (
     training_bytes,
 )
 from lilllm.model.transformer import Transformer, flops_per_token
-from lilllm.stages.find_checkpoint import find_checkpoint
+from lilllm.stages.find_checkpoint import find_checkpoint, is_chat_trained
 from lilllm.stages.methods import classify, distill, dpo, grpo, sft
 from lilllm.stages.methods.job import Job, Measures, Plan
 from lilllm.stages.plot_loss import plot_loss
@@ -141,6 +141,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             ):
                 plan, training = _planned(job)
         _describe(job, plan, training)
+        _caution_warmup(job, training.steps)
         train(training, resume_from)
         world.first(lambda: plot_loss(layout(config).root))
         with gathered(model):
@@ -269,8 +270,10 @@ def _write(
         lora, adapter = _sizes(job, job.section.lora), folder / ADAPTER_FOLDER
         save_adapter(adapter, lora, weights, str(job.base.resolve()), bool(plan.labels))
         weights = merge(job.model, weights)
+    chat = job.section.format == "chat" and plan.teaches_answers
+    record = provenance | {"chat": chat or is_chat_trained(job.base, job.tokenizer)}
     write_weights(
-        folder, job.model, weights, job.tokenizer, job.config, provenance, counters, plan.labels
+        folder, job.model, weights, job.tokenizer, job.config, record, counters, plan.labels
     )
 
 
@@ -288,6 +291,16 @@ def _describe(job: Job, plan: Plan, training: Run) -> None:
             f"{short_count(trained_parameters(job.model))} parameters trained"
         )
     )
+
+
+def _caution_warmup(job: Job, steps: int) -> None:
+    if job.section.warmup_steps >= steps > 1:
+        job.report(
+            Caution(
+                f"finetune.{job.name}.warmup_steps={job.section.warmup_steps}, and there are only "
+                f"{steps:,} steps: the learning rate never reaches its peak"
+            )
+        )
 
 
 def _validate(job: Job, plan: Plan, poll: Callable[[], None]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
 from lilllm.data.preferences import Preference
 from lilllm.errors import CheckpointError, ConfigError, DataError, Interrupted, RunError
-from lilllm.events import Event, Progress, StepDone, silent
+from lilllm.events import Caution, Event, Progress, StepDone, silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate, quantize
 from lilllm.stages.chat import Chat
@@ -146,6 +146,28 @@ def test_bad_input_is_named(
 ) -> None:
     with pytest.raises(error, match=said):
         run(rows, **options)
+
+
+def test_more_text_makes_no_chat_model_of_a_base_model() -> None:
+    texts = [{"text": row["prompt"] + " " + row["completion"]} for row in ANSWERS]
+
+    def is_chat(rows: list[Any], **options: Any) -> bool:
+        done = run(rows, fresh=True, max_steps=1, **options)
+        return load_checkpoint(done.checkpoint).chat_trained
+
+    assert not is_chat(texts)
+    assert not is_chat(ANSWERS, format="plain")
+    assert is_chat([*texts, *ANSWERS]) and is_chat(PAIRS, method="dpo", batch_rows=2)
+    shutil.copytree("runs/tiny/finetune/step/step-00000001", "chat")
+    assert is_chat(texts, base="chat"), "one that answers does not forget it"
+
+
+def test_a_warmup_that_takes_all_steps_is_told() -> None:
+    told: list[Event] = []
+    config = step_config(ANSWERS, warmup_steps=100, max_steps=3)
+    run_step(config, "step", told.append)
+    cautions = [event.text for event in told if isinstance(event, Caution)]
+    assert any("warmup_steps=100" in text and "3 steps" in text for text in cautions)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])

@@ -91,6 +91,7 @@ def plan(job: Job) -> Plan:
         rows=counts.train,
         held_out_rows=counts.val,
         data_hash=data_hash,
+        teaches_answers=not counts.only_texts,
     )
 
 

@@ -66,6 +66,7 @@ class Plan:
     the whole run, where the table of samples was made for so many. labels: of a
     classifier, saved with it. documents: names of the rows that some samples are made of. measure:
     further results once training has ended, on the last weights, in the first process alone.
+    teaches_answers: whether somebody answers in the rows; else they are texts to go on with.
     """
 
     objective: Objective
@@ -79,3 +80,4 @@ class Plan:
     labels: tuple[str, ...] = ()
     documents: Callable[[Ints], list[str]] = lambda rows: []
     measure: Callable[[Report], Measures] = field(default=lambda _: {})
+    teaches_answers: bool = True

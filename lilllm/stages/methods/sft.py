@@ -28,4 +28,5 @@ def plan(job: Job) -> Plan:
         held_out_rows=counts.val,
         data_hash=cache.name,
         documents=lambda samples: row_names(cache, windows.spans(samples)),
+        teaches_answers=not counts.only_texts,
     )
