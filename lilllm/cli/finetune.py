@@ -35,6 +35,9 @@ def finetune(
                 "the config has no finetuning steps",
                 "add one, for example finetune.chat.sources=[builtin:stories-instruct]",
             )
+        if step and step not in settings.finetune:
+            known = ", ".join(settings.finetune) or "none"
+            raise ConfigError(f"--step {step}: no such step in the config", f"its steps: {known}")
         return {
             "steps": {
                 name: build(settings, report, f"finetune.{name}", not no_build, fresh)[

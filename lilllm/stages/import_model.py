@@ -57,7 +57,7 @@ def run(source: Path, to: Path, report: Report, tokenizer: Path | None = None) -
         _refuse_pickles(source)
     if is_llama2c and tokenizer is None:
         raise ConfigError(
-            f"{source}: a llama2.c model needs its tokenizer too",
+            f"{source}: no model folder and no GGUF file; a llama2.c model needs its tokenizer too",
             "for example --tokenizer tok512.bin",
         )
     if tokenizer is not None and not is_llama2c:

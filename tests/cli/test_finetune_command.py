@@ -62,6 +62,7 @@ def test_measures_stand_in_the_results_of_finetune_and_eval(folder: Path) -> Non
         (["finetune.spam.method=dpo"], 3, "rows.tsv:1: not a preference pair"),
         (["finetune.spam.tasks=[other]"], 2, "other: not in eval.tasks: test"),
         (["finetune.spam.base=nowhere"], 4, "nowhere: no such checkpoint, folder or config"),
+        (["--step", "spma"], 2, "its steps: spam"),
     ],
 )
 def test_bad_input_ends_with_its_exit_code(
