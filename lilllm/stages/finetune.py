@@ -206,6 +206,8 @@ def _prepare(job: Job, plan: Plan) -> Run:
             load_weights(job.resume_from, model)
         else:
             load_adapter(job.resume_from / ADAPTER_FOLDER, model)
+    answers = section.format == "chat" and plan.teaches_answers
+    record = provenance | {"chat": answers or is_chat_trained(job.base, job.tokenizer)}
     length = plan.windows.length
     if plan.batch_rows is None and section.batch_tokens % length:
         raise ConfigError(
@@ -227,7 +229,7 @@ def _prepare(job: Job, plan: Plan) -> Run:
         seed=config.seed,
         machine=machine,
         hooks=Hooks(
-            write_weights=lambda *given: _write(job, plan, provenance, *given),
+            write_weights=lambda *given: _write(job, plan, record, *given),
             documents=plan.documents,
             trackers=trackers_of(config, job.folder, job.name),
             validate=lambda poll: _validate(job, plan, poll),
@@ -260,7 +262,7 @@ def _sizes(job: Job, section: LoraConfig) -> Lora:
 def _write(
     job: Job,
     plan: Plan,
-    provenance: dict[str, Any],
+    record: dict[str, Any],
     folder: Path,
     counters: Counters,
     weights: dict[str, Tensor],
@@ -270,8 +272,6 @@ def _write(
         lora, adapter = _sizes(job, job.section.lora), folder / ADAPTER_FOLDER
         save_adapter(adapter, lora, weights, str(job.base.resolve()), bool(plan.labels))
         weights = merge(job.model, weights)
-    chat = job.section.format == "chat" and plan.teaches_answers
-    record = provenance | {"chat": chat or is_chat_trained(job.base, job.tokenizer)}
     write_weights(
         folder, job.model, weights, job.tokenizer, job.config, record, counters, plan.labels
     )
