@@ -213,7 +213,8 @@ def _prepare(job: Job, plan: Plan) -> Run:
         raise ConfigError(
             f"finetune.{job.name}.batch_tokens={section.batch_tokens} is not a multiple of the "
             f"{length} positions that {job.base} takes",
-            f"model.max_seq_len={length}, and a multiple of it",
+            f"model.max_seq_len={length} finetune.{job.name}.batch_tokens="
+            f"{max(1, round(section.batch_tokens / length)) * length}",
         )
     sequences = plan.batch_rows or section.batch_tokens // length
     steps = plan.steps or step_count(section, len(plan.windows), sequences)
