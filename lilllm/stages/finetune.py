@@ -11,7 +11,7 @@ from torch import Tensor
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Caution, Note, Report, short_count, silent
+from lilllm.events import Caution, Note, Report, counted, short_count, silent
 from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.lora import (
@@ -284,11 +284,12 @@ def trained_parameters(model: Transformer) -> int:
 
 
 def _describe(job: Job, plan: Plan, training: Run) -> None:
-    samples = f"{len(plan.windows):,} samples of {plan.windows.length} tokens"
+    held_out = f" ({counted(plan.held_out_rows, 'row')} held out)" if plan.held_out_rows else ""
     job.report(
         Note(
-            f"{job.section.method} from {job.base}: {plan.rows:,} rows in {samples} "
-            f"({plan.held_out_rows:,} rows held out), {training.steps:,} steps, "
+            f"{job.section.method} from {job.base}: {counted(plan.rows, 'row')} in "
+            f"{counted(len(plan.windows), 'sample')} of {plan.windows.length} tokens{held_out}, "
+            f"{counted(training.steps, 'step')}, "
             f"{short_count(trained_parameters(job.model))} parameters trained"
         )
     )
