@@ -136,6 +136,11 @@ def short_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with what is counted: 1 row, 2,000 rows."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def counting(report: Report, stage: str, total: int, unit: str = "rows") -> Callable[[int], None]:
     """Tells `report` how much of a stage is done, and how fast; a `total` of 0 is not known."""
     began = time.perf_counter()

@@ -4,7 +4,6 @@ Each command lives in its own file. Nothing heavier than typer is imported here,
 `--help` answers at once.
 """
 
-import io
 import os
 import sys
 from typing import Annotated, Any
@@ -31,6 +30,7 @@ from lilllm.cli import (
 )
 from lilllm.cli import chat as chat_command
 from lilllm.cli import import_ as import_command
+from lilllm.cli.streams import prepare_streams
 
 
 class Group(TyperGroup):
@@ -108,11 +108,7 @@ def main() -> None:
     # (docs/experiments.md).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    for stream in (sys.stdout, sys.stderr):  # what a terminal of cp1252 lacks is told as \u4e2d
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
-    if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text there is mended where it is used
-        sys.stdin.reconfigure(errors="surrogateescape")
+    prepare_streams()
     if "WORLD_SIZE" in os.environ:  # torch's notes about its collectives help no user
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:

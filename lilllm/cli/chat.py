@@ -137,6 +137,8 @@ class _Talk:
             case "save" if value:
                 conversation.save(Path(value))
                 self.report(Note(f"saved in {value}"))
+            case "save":
+                self.report(Caution("/save FILE wants the name of a file, for example talk.json"))
             case "temperature":
                 given = {"temperature": value}
                 conversation.options = sampling_options(conversation.options.model_dump(), given)

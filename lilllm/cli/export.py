@@ -17,12 +17,13 @@ def export(
         ),
     ] = None,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="gguf: a file for llama.cpp; ollama: that and a Modelfile; hf: a folder for "
-            "transformers and vLLM."
+            "transformers and vLLM.",
+            show_default="gguf",
         ),
-    ] = "gguf",
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(help="f32, f16, bf16, or for gguf and ollama q8_0.", show_default="as stored"),
@@ -33,8 +34,8 @@ def export(
     quantize: Annotated[
         str | None,
         typer.Option(
-            help="int8 or int4: a smaller folder for lilllm itself, instead of --to; the loss is "
-            "measured."
+            help="int8 or int4: a smaller folder for lilllm itself, instead of --to and --dtype; "
+            "the loss is measured."
         ),
     ] = None,
     text: Annotated[
@@ -48,6 +49,7 @@ def export(
     Example: lilllm export runs/demo --to gguf --dtype q8_0
     """
     from lilllm.cli.render import run_command
+    from lilllm.errors import ConfigError
     from lilllm.events import Report
 
     def work(report: Report) -> object:
@@ -55,10 +57,16 @@ def export(
         from lilllm.stages.find_checkpoint import find_checkpoint
 
         if bits := bits_of(quantize):
+            for other in filter(None, (to and f"--to {to}", dtype and f"--dtype {dtype}")):
+                raise ConfigError(
+                    f"--quantize {quantize} and {other}: one or the other",
+                    "--quantize makes a folder for lilllm itself; `--to gguf --dtype q8_0` makes "
+                    "a file of 8 bits for llama.cpp",
+                )
             from lilllm.stages import quantize as stage
 
             folder = find_checkpoint(checkpoint, report)
             return stage.run(folder, bits, report, out=out, texts=text or ())
-        return run(find_checkpoint(checkpoint, report), to, report, dtype=dtype, out=out)
+        return run(find_checkpoint(checkpoint, report), to or "gguf", report, dtype=dtype, out=out)
 
     run_command("export", json, work)

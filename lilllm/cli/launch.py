@@ -84,10 +84,12 @@ def launch(count: int) -> Any:
 
 
 def _signals(config: type) -> dict[str, Any]:
-    """That SIGUSR1 is handed on too, where this version of torch can be told so."""
+    """What is handed on to the processes, where this version of torch can be told so."""
     if "signals_to_handle" not in {field.name for field in dataclasses.fields(config)}:
         return {}
-    return {"signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
+    from lilllm.training.signals import stop_signals
+
+    return {"signals_to_handle": ",".join(["SIGQUIT", *(s.name for s in stop_signals())])}
 
 
 @contextlib.contextmanager

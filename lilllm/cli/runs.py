@@ -39,11 +39,12 @@ def remove(
     from lilllm.cli.render import run_command
     from lilllm.errors import ConfigError
     from lilllm.events import Report
-    from lilllm.stages.manage_runs import remove_run
+    from lilllm.stages.manage_runs import find_run, remove_run
 
     def work(report: Report) -> dict[str, str]:
         import sys
 
+        find_run(name)
         if not yes and not sys.stdin.isatty():
             raise ConfigError(f"removing {name} needs a yes", f"lilllm runs remove {name} --yes")
         if not yes and not typer.confirm(f"Delete run {name} and everything in it?", err=True):

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 STAGE = "data prep"
 KEY = "inputs.json"
 """Names, beside the shards, what they were made of, times of files included; no part of them."""
+LARGE_SHARE = 0.2
+"""Of the text: more for validation is told, unless it was asked for."""
 BYTES_PER_TOKEN = 3.0  # a low guess, for the estimate of disk space
 _HINT_SOURCES = "name some in the config, for example data.sources=[builtin:stories]"
 
@@ -287,6 +289,21 @@ def _remark(
         report(
             Note(
                 f"left out {counts['duplicates']} duplicates and {counts['empty']} empty documents"
+            )
+        )
+    held_out, everything = (
+        sum(split["bytes"] for split in splits)
+        for splits in ([manifest["splits"]["val"]], manifest["splits"].values())
+    )
+    if (
+        not options.val_sources
+        and held_out > max(LARGE_SHARE, 2 * options.val_fraction) * everything
+    ):
+        report(
+            Caution(
+                f"{held_out / everything:.0%} of the text is held out for validation: documents "
+                "stay whole, and there are few; give data.val_sources, or the `separator` that "
+                "divides documents in the files"
             )
         )
     wanted = options.val_fraction > 0 or options.val_sources

@@ -73,7 +73,8 @@ class Shards:
         """
         manifest = read_shard_manifest(folder)
         if split not in manifest["splits"]:
-            raise DataError(f"{folder}: no split {split!r}", _HINT)
+            known = ", ".join(manifest["splits"])
+            raise DataError(f"{folder}: no split {split!r}", f"splits there: {known}")
         return cls(folder, split, manifest)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:

@@ -127,9 +127,11 @@ class Endpoint:
             reason = f"HTTP {err.code} {err.reason}" + (f": {said}" if said else "")
             if err.code in MAY_PASS or err.code >= 500:
                 raise _MayPass(reason, _seconds(err.headers.get("Retry-After"))) from err
-            raise ConfigError(
-                f"{url}: {reason}", "check synth.writer, synth.model and synth.api_key_variable"
-            ) from err
+            hint = "check synth.writer, synth.model and synth.api_key_variable"
+            base = self.url.rstrip("/")
+            if err.code == 404 and not base.endswith("/v1"):
+                hint = f"most servers have it under /v1: synth.writer={base}/v1"
+            raise ConfigError(f"{url}: {reason}", hint) from err
         except TimeoutError as err:
             raise _MayPass(f"no whole answer in {self.timeout:g} s") from err
         except urllib.error.URLError as err:

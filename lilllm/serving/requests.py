@@ -225,8 +225,9 @@ def parse_body(raw: bytes, kind: type[Kind]) -> Kind:
     except ValidationError as err:
         problems = err.errors(include_input=False, include_context=False, include_url=False)
         lines = list(dict.fromkeys(_explain(problem) for problem in problems))
-        first = problems[0]["loc"]
-        raise invalid("; ".join(lines[:10]), _dotted(first[:1]) or None) from err
+        first = problems[0]
+        code = "unknown_parameter" if first["type"] == "extra_forbidden" else None
+        raise invalid("; ".join(lines[:10]), _dotted(first["loc"][:1]) or None, code) from err
     except (OverflowError, RecursionError) as err:
         raise invalid("a value is too large or nested too deeply") from err
 

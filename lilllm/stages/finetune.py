@@ -11,7 +11,7 @@ from torch import Tensor
 from lilllm.config import Config, layout
 from lilllm.config.schema import FinetuneConfig, LoraConfig
 from lilllm.errors import CheckpointError, ConfigError
-from lilllm.events import Caution, Note, Report, short_count, silent
+from lilllm.events import Note, Report, counted, short_count, silent
 from lilllm.files import sha256_file
 from lilllm.model.checkpoint import load_model, load_weights, weights_hash
 from lilllm.model.lora import (
@@ -31,6 +31,7 @@ from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.score_tasks import Scorer
 from lilllm.stages.step_keys import check_keys, stage_keys
 from lilllm.stages.training_stage import (
+    caution_warmup,
     check_provenance,
     hold,
     open_stage,
@@ -141,7 +142,7 @@ def run_step(config: Config, name: str, report: Report, fresh: bool = False) -> 
             ):
                 plan, training = _planned(job)
         _describe(job, plan, training)
-        _caution_warmup(job, training.steps)
+        caution_warmup(training)
         train(training, resume_from)
         world.first(lambda: plot_loss(layout(config).root))
         with gathered(model):
@@ -213,7 +214,8 @@ def _prepare(job: Job, plan: Plan) -> Run:
         raise ConfigError(
             f"finetune.{job.name}.batch_tokens={section.batch_tokens} is not a multiple of the "
             f"{length} positions that {job.base} takes",
-            f"model.max_seq_len={length}, and a multiple of it",
+            f"model.max_seq_len={length} finetune.{job.name}.batch_tokens="
+            f"{max(1, round(section.batch_tokens / length)) * length}",
         )
     sequences = plan.batch_rows or section.batch_tokens // length
     steps = plan.steps or step_count(section, len(plan.windows), sequences)
@@ -283,24 +285,15 @@ def trained_parameters(model: Transformer) -> int:
 
 
 def _describe(job: Job, plan: Plan, training: Run) -> None:
-    samples = f"{len(plan.windows):,} samples of {plan.windows.length} tokens"
+    held_out = f" ({counted(plan.held_out_rows, 'row')} held out)" if plan.held_out_rows else ""
     job.report(
         Note(
-            f"{job.section.method} from {job.base}: {plan.rows:,} rows in {samples} "
-            f"({plan.held_out_rows:,} rows held out), {training.steps:,} steps, "
+            f"{job.section.method} from {job.base}: {counted(plan.rows, 'row')} in "
+            f"{counted(len(plan.windows), 'sample')} of {plan.windows.length} tokens{held_out}, "
+            f"{counted(training.steps, 'step')}, "
             f"{short_count(trained_parameters(job.model))} parameters trained"
         )
     )
-
-
-def _caution_warmup(job: Job, steps: int) -> None:
-    if job.section.warmup_steps >= steps > 1:
-        job.report(
-            Caution(
-                f"finetune.{job.name}.warmup_steps={job.section.warmup_steps}, and there are only "
-                f"{steps:,} steps: the learning rate never reaches its peak"
-            )
-        )
 
 
 def _validate(job: Job, plan: Plan, poll: Callable[[], None]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 
 from lilllm.errors import CheckpointError, ConfigError
 from lilllm.events import Note, Report
-from lilllm.files import new_folder
+from lilllm.files import new_folder, partial_path
 from lilllm.interop.folder import copy_folder
 from lilllm.interop.gguf_file import MAGIC, GgufFile
 from lilllm.interop.gguf_model import read_weights, shape_from_gguf
@@ -44,12 +44,16 @@ def run(source: Path, to: Path, report: Report, tokenizer: Path | None = None) -
 
     Raises:
         CheckpointError: the source is missing, damaged or of a kind that is not supported.
-        ConfigError: `to` is taken, `tokenizer` is missing or given needlessly, or the package
-            that the source needs is not installed.
+        ConfigError: `to` is taken or cannot be made, `tokenizer` is missing or given needlessly, or
+            the package that the source needs is not installed.
         RunError: the folder cannot be written.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"{to}: exists already", "give another folder with --to")
+    partial_path(to)  # refused before anything is read
+    place = next(parent for parent in to.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise ConfigError(f"{to}: {place} is no folder", "give another folder with --to")
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
     is_llama2c = source.is_file() and not _is_gguf(source)

@@ -41,6 +41,19 @@ def list_runs(root: Path = RUNS) -> list[RunSummary]:
     return sorted(runs, key=lambda run: -run.modified)
 
 
+def find_run(name: str, root: Path = RUNS) -> Path:
+    """The folder of a run.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    folder = root / name
+    if not name or Path(name).name != name or name in {".", ".."} or not folder.is_dir():
+        known = ", ".join(run.name for run in list_runs(root)) or "none"
+        raise ConfigError(f"{folder}: no such run", f"runs here: {known}")
+    return folder
+
+
 def remove_run(name: str, root: Path = RUNS) -> Path:
     """Delete a run folder and everything in it.
 
@@ -48,10 +61,7 @@ def remove_run(name: str, root: Path = RUNS) -> Path:
         ConfigError: there is no such run.
         RunError: it is being worked on, or cannot be deleted.
     """
-    folder = root / name
-    if not name or Path(name).name != name or name in {".", ".."} or not folder.is_dir():
-        known = ", ".join(run.name for run in list_runs(root)) or "none"
-        raise ConfigError(f"{folder}: no such run", f"runs here: {known}")
+    folder = find_run(name, root)
     for lock in folder.rglob(f"{LOCK_PREFIX}*"):
         refuse_locked(locked_by(lock))
     try:

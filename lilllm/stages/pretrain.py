@@ -25,6 +25,7 @@ from lilllm.stages.model_shape import resolve_shape
 from lilllm.stages.plot_loss import plot_loss
 from lilllm.stages.sample import sample_texts
 from lilllm.stages.training_stage import (
+    caution_warmup,
     check_provenance,
     hold,
     open_stage,
@@ -86,6 +87,7 @@ def run(config: Config, report: Report, fresh: bool = False) -> PretrainResult:
             )
             training = _planned(config, shards, tokenizer, machine, resume_from, world, report)
         report(Note(_describe(training, shards)))
+        caution_warmup(training)
         train(training, resume_from)
         with gathered(training.model):
             scores = world.first(lambda: _final_score(training, config, tokenizer, report))

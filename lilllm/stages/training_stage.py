@@ -30,6 +30,7 @@ from lilllm.model.transformer import Transformer
 from lilllm.tokenizer import Tokenizer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine, resolve_machine
+from lilllm.training.run import Run
 from lilllm.training.signals import StopRequest
 from lilllm.training.state import Counters, checkpoints, newest_valid
 from lilllm.training.trackers import Tracker, check_packages, open_trackers
@@ -285,6 +286,18 @@ def wants_compile(section: OptimizationConfig, device: str, flops: float, report
         report(Caution(f"torch.compile does not work here ({type(err).__name__}); going without"))
         return False
     return True
+
+
+def caution_warmup(training: Run) -> None:
+    """Tell that no step is left after the warmup, if so."""
+    warmup, steps = training.config.warmup_steps, training.steps
+    if warmup >= steps > 1:
+        training.report(
+            Caution(
+                f"{training.stage}.warmup_steps={warmup}, and there are only {steps:,} steps: the "
+                "learning rate never reaches its peak"
+            )
+        )
 
 
 def write_weights(

@@ -12,7 +12,7 @@ from torch import Tensor
 from lilllm.config.schema import OptimizationConfig
 from lilllm.data.batches import Ints, Windows
 from lilllm.errors import ConfigError, DataError, LilllmError, RunError
-from lilllm.events import Report, silent
+from lilllm.events import Report, counted, silent
 from lilllm.model.transformer import Transformer
 from lilllm.training.distributed import World
 from lilllm.training.hardware import Machine
@@ -135,7 +135,8 @@ def _check_batch(run: Run) -> None:
         )
     if len(run.windows) < run.sequences:
         raise DataError(
-            f"{len(run.windows)} samples are all there is to train on, fewer than the "
+            f"{counted(len(run.windows), 'sample')} {'is' if len(run.windows) == 1 else 'are'} all "
+            "there is to train on, fewer than the "
             f"{run.sequences} of one step ({given})",
             f"give more data, or {run.stage}.{key}={_small_batch(run) * each}",
         )

@@ -1,8 +1,16 @@
-"""Turning SIGTERM, SIGINT and SIGUSR1 into a polite wish to stop."""
+"""Turning SIGTERM, SIGINT, SIGHUP and SIGUSR1 into a polite wish to stop."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Those that ask to stop: Windows has two, and nohup has SIGHUP ignored, which it stays."""
+    known: list[signal.Signals] = [getattr(signal, n) for n in NAMES if hasattr(signal, n)]
+    return [s for s in known if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
 
 
 class StopRequest:
@@ -13,13 +21,11 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for name in ("SIGTERM", "SIGINT", "SIGUSR1"):  # Windows has no SIGUSR1
-            number = getattr(signal, name, None)
-            if number is not None:
-                try:
-                    self._previous[number] = signal.signal(number, self._remember)
-                except ValueError:  # not in the main thread: the caller handles signals
-                    return self
+        for number in stop_signals():
+            try:
+                self._previous[number] = signal.signal(number, self._remember)
+            except ValueError:  # not in the main thread: the caller handles signals
+                return self
         return self
 
     def __exit__(

@@ -7,7 +7,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lilllm.cli import bench, chat, eval, export, generate, import_, serve
+from lilllm.cli import bench, chat, eval, export, generate, import_, runs, serve
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("eval")(eval.evaluate)
@@ -17,6 +17,7 @@ app.command("serve")(serve.serve)
 app.command("import")(import_.import_model)
 app.command("export")(export.export)
 app.add_typer(bench.app, name="bench")
+app.add_typer(runs.app, name="runs")
 
 
 def run(*arguments: object, code: int = 0, typed: str = "") -> Result:

@@ -53,7 +53,14 @@ def test_wrong_lines_do_not_end_the_conversation() -> None:
     fields = run_json("chat", typed=typed)
     assert [message["role"] for message in fields["messages"]] == ["user", "assistant"]
     result = run("chat", typed=typed)
-    for expected in ("temperature", "/nonsense: not understood", "context is 64", "/reset"):
+    told = (
+        "temperature",
+        "/nonsense: not understood",
+        "/save FILE wants",
+        "context is 64",
+        "/reset",
+    )
+    for expected in told:
         assert expected in result.stderr
 
 

@@ -187,6 +187,8 @@ def test_prep_inspect_and_verify_agree(
     assert code == 0 and "train document 0" in out
     code, _, err = lilllm("inspect", *settings, "--start", "300")
     assert code == 2 and "no document 300" in err
+    code, _, err = lilllm("inspect", *settings, "--split", "vall")
+    assert code == 3 and "no split 'vall'" in err and "hint: splits there: train, val" in err
 
     code, out, _ = lilllm("verify", *settings, "--json")
     assert json.loads(out)["documents"] == 300

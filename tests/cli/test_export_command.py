@@ -103,6 +103,9 @@ def test_wrong_wishes_have_their_exit_codes(checkpoint: Path) -> None:
     assert "gguf, hf, ollama" in run("export", "--to", "onnx", code=2).stderr
     assert "q8_0" in run("export", "--dtype", "int3", code=2).stderr
     assert "f16" in run("export", "--to", "hf", "--dtype", "q8_0", code=2).stderr
+    for other in (("--to", "gguf"), ("--dtype", "f16")):
+        said = run("export", "--quantize", "int8", *other, code=2).stderr
+        assert f"--quantize int8 and {' '.join(other)}: one or the other" in said
     Path("mine").mkdir()
     Path("mine/letter").write_text("dear")
     assert "mine" in run("export", "--to", "hf", "--out", "mine", code=2).stderr

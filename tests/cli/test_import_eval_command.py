@@ -1,5 +1,6 @@
 """`lilllm import` and `lilllm eval` as they are typed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def test_wrong_sources_have_their_exit_codes() -> None:
     damaged = run("import", "short.bin", "--tokenizer", "short.bin", "--to", "x", code=4)
     assert "too few" in damaged.stderr
     assert "config.json" in run("import", "folder", "--to", "x", code=4).stderr
+    Path("empty").mkdir()
+    for to, said in (("short.bin", "exists"), ("short.bin/x", "no folder"), ("empty/..", "exists")):
+        assert said in run("import", "folder", "--to", to, code=2).stderr
+    os.chdir("empty")
+    assert "not a name" in run("import", "../folder", "--to", ".", code=2).stderr
+    os.chdir("..")
     assert not Path("x").exists()
 
 

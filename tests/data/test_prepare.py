@@ -1,6 +1,7 @@
 import hashlib
 import json
 import random
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -216,6 +217,22 @@ def test_one_long_text_is_split_by_position(tmp_path: Path) -> None:
 def test_few_documents_still_fill_both_splits(tmp_path: Path, fraction: float) -> None:
     made = make(tmp_path / "d", write_rows(tmp_path / "a.jsonl", ["x", "y"]), val_fraction=fraction)
     assert made.splits["train"]["documents"] == made.splits["val"]["documents"] == 1
+
+
+def test_a_whole_book_of_a_few_that_is_held_out_is_told(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("\n".join(sentences(400)[number::3]))
+
+    def cautions(fraction: float) -> list[str]:
+        events: list[Event] = []
+        books = ({"path": str(tmp_path / "*.txt")},)
+        config = DataConfig(sources=books, val_fraction=fraction)  # type: ignore[arg-type]
+        prepare(tmp_path / "d", config, BYTES, 1, 0, events.append)
+        return [event.text for event in events if isinstance(event, Caution)]
+
+    (told,) = cautions(0.005)
+    assert re.match("3[1-5]% of the text is held out", told) and "data.val_sources" in told
+    assert not cautions(0.3), "so much was asked for"
 
 
 def test_a_single_document_trains_and_says_that_nothing_validates(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_settings_that_cannot_train_are_refused_with_their_exit_codes(lilllm: Li
     no(3, *other, "data.path=runs/tiny/data", "made with another tokenizer")
 
 
+def test_a_warmup_that_takes_all_steps_is_told(lilllm: Lilllm) -> None:
+    done = lilllm("pretrain", "tiny.yaml", QUICK, "--json")
+    assert result(done)["step"] == 2
+    assert "pretrain.warmup_steps=4, and there are only 2 steps" in done.stderr
+
+
 def test_data_that_a_training_reads_are_not_made_again_beside_it(
     lilllm: Lilllm, tmp_path: Path
 ) -> None:

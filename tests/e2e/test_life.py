@@ -220,6 +220,42 @@ def test_sigterm_saves_exits_130_and_the_same_command_continues(home: Path, lill
     assert result(lilllm("pretrain", "tiny.yaml", "--json"))["val_bpb"] == original["val_bpb"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals and broken pipes of Unix")
+@pytest.mark.parametrize("end", ["pipe", "terminal"])
+def test_a_training_outlives_whoever_reads_its_progress(home: Path, end: str) -> None:
+    shutil.rmtree(home / "runs/tiny/pretrain")
+    if end == "pipe":
+        reads, writes = os.pipe()
+    else:
+        import pty
+
+        reads, writes = pty.openpty()
+    command = [sys.executable, "-m", "lilllm", "pretrain", "tiny.yaml"]
+    stdout = subprocess.DEVNULL if end == "pipe" else writes
+    with subprocess.Popen(command, cwd=home, stdout=stdout, stderr=writes) as process:
+        os.close(writes)
+        os.read(reads, 1)
+        os.close(reads)  # it writes on
+    assert process.returncode == 0
+    assert (home / "runs/tiny/pretrain/latest").read_text().strip() == "step-00000040"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_closed_terminal_stops_a_training_as_sigterm_does(home: Path) -> None:
+    stage = home / "runs/tiny/pretrain"
+    shutil.rmtree(stage)
+    command = [sys.executable, "-m", "lilllm", "pretrain", "tiny.yaml", "pretrain.max_steps=9999"]
+    reads, writes = os.pipe()
+    with subprocess.Popen(command, cwd=home, stderr=writes) as process:
+        os.close(writes)
+        while not list(stage.glob("step-*")) and process.poll() is None:
+            time.sleep(0.01)
+        os.close(reads)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 130
+    assert int((stage / "latest").read_text().strip().removeprefix("step-")) >= 4
+
+
 def test_without_a_hub_the_39m_config_says_what_to_do(lilllm: Lilllm) -> None:
     config = Path(__file__).parents[2] / "configs/39m.yaml"
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -220,6 +220,9 @@ def test_what_would_change_the_answer_is_refused_not_ignored(client: openai.Open
     with pytest.raises(openai.BadRequestError, match="tools is not supported") as caught:
         client.chat.completions.create(model="tiny", messages=HI, tools=tools)
     assert caught.value.code == "unsupported_parameter" and caught.value.param == "tools"
+    with pytest.raises(openai.BadRequestError, match="flavour") as caught:
+        client.chat.completions.create(model="tiny", messages=HI, extra_body={"flavour": 1})
+    assert caught.value.code == "unknown_parameter" and caught.value.param == "flavour"
     client.chat.completions.create(
         model="tiny", messages=HI, user="me", response_format={"type": "text"}, max_tokens=1
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -15,7 +16,7 @@ from lilllm.config import Config
 from lilllm.config.schema import GenerateConfig
 from lilllm.data.preferences import Preference
 from lilllm.errors import CheckpointError, ConfigError, DataError, Interrupted, RunError
-from lilllm.events import Caution, Event, Progress, StepDone, silent
+from lilllm.events import Caution, Event, Note, Progress, StepDone, silent
 from lilllm.model.checkpoint import load_labels, load_model
 from lilllm.stages import evaluate, finetune, generate, quantize
 from lilllm.stages.chat import Chat
@@ -135,8 +136,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
             "rows.jsonl:1: chosen and rejected are equal",
         ),
         ([{"prompt": "q", "chosen": "a"}], {"method": "dpo"}, DataError, r":1: not a preference"),
-        (PAIRS[:1], {"method": "dpo"}, DataError, "1 samples are all there is .*batch_rows=2"),
-        (ANSWERS[:1], {"val_fraction": 0}, DataError, "1 samples are all there is"),
+        (PAIRS[:1], {"method": "dpo"}, DataError, "1 sample is all there is .*batch_rows=2"),
+        (ANSWERS[:1], {"val_fraction": 0}, DataError, "1 sample is all there is"),
         (ANSWERS, {"lora": {"targets": ["c_attn"]}}, ConfigError, r"lora.targets: c_attn: not"),
         (ANSWERS, {"too_long": "refuse", "prompt": "far " * 99 + "{prompt}"}, DataError, ":1:"),
     ],
@@ -170,12 +171,21 @@ def test_a_warmup_that_takes_all_steps_is_told() -> None:
     assert any("warmup_steps=100" in text and "3 steps" in text for text in cautions)
 
 
+def test_one_pair_is_told_as_one_and_none_held_out_as_nothing() -> None:
+    told: list[Any] = []
+    one = {"batch_rows": 1, "max_steps": 1, "val_fraction": 0}
+    run_step(step_config(PAIRS[:1], method="dpo", **one), "step", told.append)
+    assert [event.done for event in told if isinstance(event, Progress)] == [1]
+    (note,) = [event.text for event in told if isinstance(event, Note) and "trained" in event.text]
+    assert re.search(r": 1 row in 1 sample of \d+ tokens, 1 step, ", note), note
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_few_rows_train_with_the_batch_that_their_error_suggests(method: str) -> None:
     options = {"method": method, "batch_tokens": 64 * 64, "batch_rows": None, "micro_batch_size": 8}
     if method == "dpo":
         options["batch_rows"] = 64
-    with pytest.raises(DataError, match="are all there is") as caught:
+    with pytest.raises(DataError, match="all there is") as caught:
         run(METHODS[method], **options)
     key, value = caught.value.hint.rpartition("finetune.step.")[2].split("=")
     done = run(METHODS[method], **options | {key: int(value)})

@@ -7,6 +7,7 @@ import pytest
 from lilllm.errors import RunError
 from lilllm.files import lock_folder
 from lilllm.stages.manage_runs import list_runs, remove_run
+from tests.cli.small_app import run
 
 
 def test_a_file_that_vanishes_meanwhile_is_left_out(tmp_path: Path) -> None:
@@ -25,6 +26,17 @@ def test_a_run_that_is_being_trained_is_not_removed(tmp_path: Path) -> None:
     (stage.parent / ".lock-pretrain").touch()  # as a killed process leaves it
     assert remove_run("demo", tmp_path) == tmp_path / "demo"
     assert not (tmp_path / "demo").exists()
+
+
+def test_what_is_no_run_is_told_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/demo").mkdir(parents=True)
+    said = run("runs", "remove", "nope", code=2).stderr
+    assert "no such run" in said and "runs here: demo" in said
+    assert "--yes" in run("runs", "remove", "demo", code=2).stderr
+    assert (tmp_path / "runs/demo").is_dir()
 
 
 def test_a_link_to_a_run_is_removed_and_not_the_run(tmp_path: Path) -> None:

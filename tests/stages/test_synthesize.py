@@ -195,6 +195,13 @@ def test_a_refused_request_is_not_repeated(server: Server, code: int) -> None:
     assert f"HTTP {code}" in error["message"] and len(server.requests) == 1
 
 
+def test_an_address_that_lacks_its_v1_is_told(server: Server) -> None:
+    address = server.url.removesuffix("/v1")
+    server.trouble = [404]
+    error = synth(*at(server), f"synth.writer={address}/", code=2)
+    assert f"synth.writer={address}/v1" in error["hint"]
+
+
 def test_rubbish_is_rejected_and_endless_rubbish_ends(server: Server) -> None:
     server.answer = "Sorry."
     error = synth(*at(server, "synth.parallel=32"), code=3)

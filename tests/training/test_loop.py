@@ -165,7 +165,7 @@ def test_a_stop_at_a_step_with_validation_loses_neither_score_nor_sample_nor_the
         assert (tmp_path / name / "step-00000002").is_dir()
 
 
-@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGUSR1", "SIGHUP"])
 def test_signals_save_and_exit_also_during_validation(tmp_path: Path, signal_name: str) -> None:
     number = getattr(signal, signal_name)
     before = signal.getsignal(signal.SIGINT)

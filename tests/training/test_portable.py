@@ -31,7 +31,8 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delattr(signal, "SIGUSR1", raising=False)
+    for name in ("SIGUSR1", "SIGHUP"):
+        monkeypatch.delattr(signal, name, raising=False)
     monkeypatch.setattr(sys, "platform", "win32")
 
 
@@ -44,6 +45,17 @@ def test_locks_signals_and_memory_do_without_unix(tmp_path: Path) -> None:
     assert stop
     assert peak_memory_bytes("cpu") == 0
     keep_freed_memory()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_closed_terminal_is_no_wish_to_stop_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of Unix")

@@ -21,7 +21,7 @@ from lilllm.config.schema.finetune import (
     RewardConfig,
 )
 from lilllm.config.schema.generation import GenerateConfig, ServeConfig
-from lilllm.config.schema.model import ModelConfig
+from lilllm.config.schema.model import ModelConfig, divisor_up_to
 from lilllm.config.schema.training import OptimizationConfig, PretrainConfig
 
 __all__ = [
@@ -136,15 +136,19 @@ def _fitted(section: AnySection, length: int) -> AnySection:
 
 
 def _batch_problems(section: OptimizationConfig, max_seq_len: int) -> list[str]:
-    if section.batch_tokens % max_seq_len:
+    sequences, rest = divmod(section.batch_tokens, max_seq_len)
+    micro = section.micro_batch_size
+    if rest:
+        given = "micro_batch_size" in section.model_fields_set and micro <= sequences
+        unit = max_seq_len * (micro if given else 1)
         return [
             f"batch_tokens={section.batch_tokens} is not a multiple of "
-            f"model.max_seq_len={max_seq_len}"
+            f"model.max_seq_len={max_seq_len}; {max(1, round(section.batch_tokens / unit)) * unit} "
+            "fits"
         ]
-    sequences = section.batch_tokens // max_seq_len
-    if sequences % min(sequences, section.micro_batch_size):
+    if sequences % min(sequences, micro):
         return [
-            f"micro_batch_size={section.micro_batch_size} does not divide the "
-            f"{sequences} sequences of a step (batch_tokens / model.max_seq_len)"
+            f"micro_batch_size={micro} does not divide the {sequences} sequences of a step "
+            f"(batch_tokens / model.max_seq_len); {divisor_up_to(micro, sequences)} does"
         ]
     return []

@@ -56,15 +56,25 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:
+        heads = "" if self.d_model % 2 else f"; {divisor_up_to(self.n_heads, self.d_model // 2)} "
         if self.d_model % self.n_heads:
-            raise ValueError(f"n_heads={self.n_heads} does not divide model.d_model={self.d_model}")
+            raise ValueError(
+                f"n_heads={self.n_heads} does not divide model.d_model={self.d_model}"
+                f"{heads and heads + 'does'}"
+            )
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
-                f"n_kv_heads={self.n_kv_heads} does not divide model.n_heads={self.n_heads}"
+                f"n_kv_heads={self.n_kv_heads} does not divide model.n_heads={self.n_heads}; "
+                f"{divisor_up_to(self.n_kv_heads, self.n_heads)} does"
             )
         if self.head_dim % 2:
             raise ValueError(
                 f"n_heads={self.n_heads} gives a head width of {self.head_dim}; rotary positions "
-                "need an even one"
+                f"need an even one{heads and heads + 'gives one'}"
             )
         return self
+
+
+def divisor_up_to(wanted: int, whole: int) -> int:
+    """The largest divisor of a number that is at most another one, and no more than 4,096."""
+    return next(n for n in range(min(wanted, 4096), 0, -1) if whole % n == 0)

@@ -11,7 +11,7 @@ from lilllm.data.batches import longest_first
 from lilllm.data.preferences import Preference, to_preference
 from lilllm.data.tables import AnswerPairs, Encoded
 from lilllm.errors import DataError
-from lilllm.events import Caution, Note, Progress
+from lilllm.events import Caution, Note, Progress, counted
 from lilllm.files import manifest_problem, new_folder, remove, sha256_json
 from lilllm.model.checkpoint import weights_hash
 from lilllm.stages.encode_rows import RowEncoder
@@ -79,11 +79,13 @@ def _read(job: Job) -> list[tuple[Encoded, Encoded, bool]]:
             continue
         pairs.append((chosen, rejected, is_held_out(asked_by(pair), section.val_fraction)))
     if bad.passed_over:
-        job.report(Note(f"{bad.passed_over:,} rows of feedback prefer nothing; passed over"))
+        job.report(
+            Note(f"{counted(bad.passed_over, 'row')} of feedback without a preference passed over")
+        )
     if bad.skipped:
-        job.report(Caution(f"{bad.skipped:,} pairs were left out; first: {bad.first}"))
+        job.report(Caution(f"{counted(bad.skipped, 'pair')} left out; first: {bad.first}"))
     if too_long:
-        job.report(Caution(f"{too_long:,} pairs are longer than {job.length} tokens: dropped"))
+        job.report(Caution(f"{counted(too_long, 'pair')} longer than {job.length} tokens: dropped"))
     return pairs
 
 
@@ -146,5 +148,6 @@ def _score(job: Job, table: AnswerPairs, name: str) -> NDArray[np.float32]:
             assert ids is not None and targets is not None
             found = token_logprobs(job.model, ids.flatten(0, 1), targets.flatten(0, 1)).sum(dim=1)
             scores[rows] = found.view(-1, 2).float().cpu().numpy()
-            job.report(Progress(f"reference ({name})", start, len(table), "pairs"))
+            done = min(start + size, len(table))
+            job.report(Progress(f"reference ({name})", done, len(table), "pairs"))
     return scores
