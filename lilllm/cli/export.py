@@ -57,7 +57,8 @@ def export(
         from lilllm.stages.find_checkpoint import find_checkpoint
 
         if bits := bits_of(quantize):
-            for other in filter(None, (to and f"--to {to}", dtype and f"--dtype {dtype}")):
+            if to or dtype:
+                other = f"--to {to}" if to else f"--dtype {dtype}"
                 raise ConfigError(
                     f"--quantize {quantize} and {other}: one or the other",
                     "--quantize makes a folder for lilllm itself; `--to gguf --dtype q8_0` makes "

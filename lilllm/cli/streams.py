@@ -46,5 +46,9 @@ def _lossy(stream: TextIO) -> TextIO:
         return stream
     raw = _Lossy(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True
+        io.BufferedWriter(raw),
+        stream.encoding,
+        stream.errors,
+        line_buffering=True,
+        write_through=stream.write_through,
     )

@@ -291,10 +291,8 @@ def _remark(
                 f"left out {counts['duplicates']} duplicates and {counts['empty']} empty documents"
             )
         )
-    held_out, everything = (
-        sum(split["bytes"] for split in splits)
-        for splits in ([manifest["splits"]["val"]], manifest["splits"].values())
-    )
+    held_out = manifest["splits"]["val"]["bytes"]
+    everything = sum(split["bytes"] for split in manifest["splits"].values())
     if (
         not options.val_sources
         and held_out > max(LARGE_SHARE, 2 * options.val_fraction) * everything
@@ -302,8 +300,8 @@ def _remark(
         report(
             Caution(
                 f"{held_out / everything:.0%} of the text is held out for validation: documents "
-                "stay whole, and there are few; give data.val_sources, or the `separator` that "
-                "divides documents in the files"
+                "stay whole, and one or a few are a large part; give data.val_sources, or the "
+                "`separator` that divides documents in the files"
             )
         )
     wanted = options.val_fraction > 0 or options.val_sources

@@ -7,6 +7,7 @@ is tried again with growing pauses; trouble that will not (401, 404, ...) is an 
 import contextlib
 import http.client
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -129,8 +130,8 @@ class Endpoint:
                 raise _MayPass(reason, _seconds(err.headers.get("Retry-After"))) from err
             hint = "check synth.writer, synth.model and synth.api_key_variable"
             base = self.url.rstrip("/")
-            if err.code == 404 and not base.endswith("/v1"):
-                hint = f"most servers have it under /v1: synth.writer={base}/v1"
+            if err.code == 404 and not re.search(r"/v\d", base):
+                hint += f"; most servers have it under /v1: synth.writer={base}/v1"
             raise ConfigError(f"{url}: {reason}", hint) from err
         except TimeoutError as err:
             raise _MayPass(f"no whole answer in {self.timeout:g} s") from err

@@ -66,7 +66,8 @@ class _BlockAttention(torch.autograd.Function):
         R = ctx.heads = q.shape[1] // k.shape[1]
         qs, ks, vs = _blocks(q, R), _blocks(k), _blocks(v)
         parts = [None] * len(qs) if segments is None else _blocks(segments)
-        outs, totals, tops, kept = [], [], [], []
+        ctx.keeps = k.shape[1] <= KEPT
+        outs, totals, kept = [], [], []
         for i, q_i in enumerate(qs):
             scores = [torch.bmm(q_i, k_j.mT) for k_j in ks[: i + 1]]  # each [N, block R, block]
             scores = [_hide(s, R, i == j, parts[i], parts[j]) for j, s in enumerate(scores)]
@@ -78,12 +79,8 @@ class _BlockAttention(torch.autograd.Function):
             mixed = _sum([torch.bmm(w, v_j) for w, v_j in zip(weights, vs, strict=False)])
             outs.append((mixed / total).to(q.dtype))
             totals.append(total)
-            tops.append(top)
-            kept += weights
-        ctx.keeps = k.shape[1] <= KEPT
-        ctx.save_for_backward(
-            *(*qs, *ks, *vs, *outs, *totals, *parts), *(kept if ctx.keeps else tops)
-        )
+            kept += weights if ctx.keeps else [top]
+        ctx.save_for_backward(*qs, *ks, *vs, *outs, *totals, *parts, *kept)
         return torch.cat(outs, 1)
 
     @staticmethod

@@ -3,6 +3,7 @@
 Weights come out of safetensors, GGUF or raw floats; nothing that could run code is read.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +52,11 @@ def run(source: Path, to: Path, report: Report, tokenizer: Path | None = None) -
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"{to}: exists already", "give another folder with --to")
     partial_path(to)  # refused before anything is read
-    place = next(parent for parent in to.absolute().parents if parent.exists())
-    if not place.is_dir():
-        raise ConfigError(f"{to}: {place} is no folder", "give another folder with --to")
+    place = next((parent for parent in to.absolute().parents if parent.exists()), None)
+    if place is None or not (place.is_dir() and os.access(place, os.W_OK)):
+        raise ConfigError(
+            f"{to}: cannot be made in {place or to.anchor}", "give another folder with --to"
+        )
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
     is_llama2c = source.is_file() and not _is_gguf(source)

@@ -289,9 +289,9 @@ def wants_compile(section: OptimizationConfig, device: str, flops: float, report
 
 
 def caution_warmup(training: Run) -> None:
-    """Tell that no step is left after the warmup, if so."""
+    """Tell that no step has the peak learning rate, if so: the last one has the lowest."""
     warmup, steps = training.config.warmup_steps, training.steps
-    if warmup >= steps > 1:
+    if warmup >= steps - 1 > 0:
         training.report(
             Caution(
                 f"{training.stage}.warmup_steps={warmup}, and there are only {steps:,} steps: the "

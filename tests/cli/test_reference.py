@@ -45,8 +45,10 @@ def _row(parameter: Any) -> str:
     argument = parameter.param_type_name == "argument"
     names = [parameter.metavar or parameter.name.upper()] if argument else parameter.opts
     said = ", ".join(f"`{name}`" for name in [*names, *parameter.secondary_opts])
-    if parameter.default is not False and parameter.default not in (None, (), ""):
-        return _cells(said, f"{parameter.help} Default: {parameter.default}.")
+    shown = getattr(parameter, "show_default", None)
+    default = shown if isinstance(shown, str) else parameter.default
+    if default is not False and default not in (None, (), ""):
+        return _cells(said, f"{parameter.help} Default: {default}.")
     return _cells(said, parameter.help or "")
 
 

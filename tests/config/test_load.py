@@ -43,8 +43,11 @@ def test_numbers_in_yaml_are_numbers(text: str, value: float) -> None:
         ("modle.d_model=1", "modle: unknown key; did you mean 'model'?"),
         ("finetune.chat.epohcs=1", "finetune.chat.epohcs: unknown key; did you mean 'epochs'?"),
         ("data.sources=[{path: x, feild: y}]", "data.sources.0.feild: unknown key; did you mean"),
-        ("model.n_heads=7", "model.n_heads=7 does not divide model.d_model=512; 4 does"),
-        ("model.d_model=48", "head width of 3; rotary positions need an even one; 12 gives one"),
+        (
+            "model.n_heads=7",
+            "model.n_heads=7 does not divide model.d_model=512; n_heads=4 n_kv_heads=4 fits",
+        ),
+        ("model.d_model=48", "rotary positions need an even one; n_heads=8 fits"),
         ("model.d_model=49", "model.n_heads=16 does not divide model.d_model=49"),
         ("model.n_kv_heads=3", "model.n_kv_heads=3 does not divide model.n_heads=16; 2 does"),
         ("pretrain.batch_tokens=1000", "is not a multiple of model.max_seq_len=512; 1024 fits"),

@@ -246,7 +246,12 @@ def test_a_closed_terminal_stops_a_training_as_sigterm_does(home: Path) -> None:
     shutil.rmtree(stage)
     command = [sys.executable, "-m", "lilllm", "pretrain", "tiny.yaml", "pretrain.max_steps=9999"]
     reads, writes = os.pipe()
-    with subprocess.Popen(command, cwd=home, stderr=writes) as process:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it may be ignored, as under nohup
+    try:
+        process = subprocess.Popen(command, cwd=home, stderr=writes)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
         os.close(writes)
         while not list(stage.glob("step-*")) and process.poll() is None:
             time.sleep(0.01)

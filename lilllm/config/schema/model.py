@@ -56,11 +56,10 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:
-        heads = "" if self.d_model % 2 else f"; {divisor_up_to(self.n_heads, self.d_model // 2)} "
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads={self.n_heads} does not divide model.d_model={self.d_model}"
-                f"{heads and heads + 'does'}"
+                f"{self._fitting_heads()}"
             )
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
@@ -70,9 +69,19 @@ class ModelConfig(Section):
         if self.head_dim % 2:
             raise ValueError(
                 f"n_heads={self.n_heads} gives a head width of {self.head_dim}; rotary positions "
-                f"need an even one{heads and heads + 'gives one'}"
+                f"need an even one{self._fitting_heads()}"
             )
         return self
+
+    def _fitting_heads(self) -> str:
+        if self.d_model % 2:
+            return ""
+        most = divisor_up_to(self.n_heads, self.d_model // 2)
+        fits = [n for n in range(most, 0, -1) if self.d_model % (2 * n) == 0]
+        for n in fits:
+            if n % self.n_kv_heads == 0:
+                return f"; n_heads={n} fits"
+        return f"; n_heads={most} n_kv_heads={divisor_up_to(self.n_kv_heads, most)} fits"
 
 
 def divisor_up_to(wanted: int, whole: int) -> int:
