@@ -2,9 +2,11 @@
 
 torch's own CPU kernel leaves most of the bf16 units idle where heads are narrow. Here the scores
 of a block of queries and a block of keys are one batched product, so the units are busy; blocks
-above the diagonal are left out. The backward pass of a long sequence computes the scores again,
-so that memory is linear in the length. Which attention runs where is decided in `attention.py`.
-Shapes: B batch, T positions, H query heads, G key/value heads, R = H/G, K head width, N = B G.
+above the diagonal are left out, and memory stays linear in the length, because the backward pass
+computes the scores again. In bf16 the same is done by the C of `native_attention.py` where there
+is a compiler and the processor has units for it. Which attention runs on which device is decided
+in `attention.py`. Shapes: B batch, T positions, H query heads, G key/value heads, R = H/G, K head
+width, N = B G.
 """
 
 import math
@@ -14,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lilllm.model.native_attention import is_available, native_attention
+
 BLOCK = 128
 """Positions of a block: scores of a pair of blocks stay near the cores, and half a block is
 wasted above the diagonal."""
-KEPT = 256
-"""Positions up to which the backward pass finds what it would else compute again."""
 MOST_BLOCKS = 8
 """Longer sequences have larger blocks instead, so that a compiled graph stays small."""
 
@@ -45,19 +47,22 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None = N
     q = (q * K**-0.5).to(dtype).unflatten(1, (G, H // G))  # [B, G, R, T, K]
     q = q.transpose(2, 3).reshape(B * G, -1, K)  # [N, T R, K]: heads of a group, side by side
     k, v = (x.to(dtype).reshape(B * G, T, K) for x in (k, v))
-    if segments is not None:
-        segments = segments.repeat_interleave(G, dim=0).float()  # [N, T]
     with torch.autocast(kind, enabled=False):
-        out: Tensor = _BlockAttention.apply(q, k, v, segments)  # type: ignore[no-untyped-call]
+        out: Tensor
+        if dtype == torch.bfloat16 and K % 32 == 0 and is_available():
+            out, _ = native_attention(q, k, v, None if segments is None else segments.long())
+        else:
+            if segments is not None:
+                segments = segments.repeat_interleave(G, dim=0).float()  # [N, T]
+            out = _BlockAttention.apply(q, k, v, segments)  # type: ignore[no-untyped-call]
     return out.view(B, G, T, -1, K).transpose(2, 3).flatten(1, 2)  # [B, H, T, K]
 
 
 class _BlockAttention(torch.autograd.Function):
     """The two passes over pairs of blocks: i counts blocks of queries, j blocks of keys up to i.
 
-    Probabilities are weights / total with weights = exp(scores - top), where `top` is the row's
-    maximum in the dtype of the scores, so that both passes subtract exactly the same. The weights
-    of a short sequence are kept for the backward pass.
+    Probabilities are exp(scores - top) / total, with `top` the row's maximum in the dtype of the
+    scores, so that both passes subtract exactly the same.
     """
 
     @staticmethod
@@ -66,8 +71,7 @@ class _BlockAttention(torch.autograd.Function):
         R = ctx.heads = q.shape[1] // k.shape[1]
         qs, ks, vs = _blocks(q, R), _blocks(k), _blocks(v)
         parts = [None] * len(qs) if segments is None else _blocks(segments)
-        ctx.keeps = k.shape[1] <= KEPT
-        outs, totals, kept = [], [], []
+        outs, tops, totals = [], [], []
         for i, q_i in enumerate(qs):
             scores = [torch.bmm(q_i, k_j.mT) for k_j in ks[: i + 1]]  # each [N, block R, block]
             scores = [_hide(s, R, i == j, parts[i], parts[j]) for j, s in enumerate(scores)]
@@ -78,44 +82,38 @@ class _BlockAttention(torch.autograd.Function):
             total = _sum([w.sum(-1, keepdim=True) for w in weights])
             mixed = _sum([torch.bmm(w, v_j) for w, v_j in zip(weights, vs, strict=False)])
             outs.append((mixed / total).to(q.dtype))
+            tops.append(top)
             totals.append(total)
-            kept += weights if ctx.keeps else [top]
-        ctx.save_for_backward(*qs, *ks, *vs, *outs, *totals, *parts, *kept)
+        ctx.save_for_backward(*qs, *ks, *vs, *outs, *tops, *totals, *parts)
         return torch.cat(outs, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """From grad [N, T R, K] to the gradients of q, k and v.
 
-        What is computed again lies in memory as [N, keys, queries]: two of the three products that
-        read it then find it as it lies, and the compiler, which would keep what both passes
-        compute, does not take it for the same.
+        Scores are [N, keys, queries] here: two of the three products that read them then find
+        them as they lie in memory.
         """
         R, saved = ctx.heads, ctx.saved_tensors
-        grads = _blocks(grad, R)
-        n = len(grads)
-        qs, ks, vs, outs, totals, parts = (saved[at * n : at * n + n] for at in range(6))
-        kept = iter(saved[6 * n :])  # weights of each pair, or tops of each block of queries
+        n = len(saved) // 7
+        qs, ks, vs, outs, tops, totals, parts = (saved[at * n : at * n + n] for at in range(7))
+        grads = [
+            (g / total).to(grad.dtype) for g, total in zip(_blocks(grad, R), totals, strict=True)
+        ]
+        # What the derivative of softmax subtracts in each row: the mean of its other factor.
+        means = [(g * out).sum(-1, keepdim=True).mT for g, out in zip(grads, outs, strict=True)]
         of_q: list[list[Tensor]] = [[] for _ in range(n)]
         of_k: list[list[Tensor]] = [[] for _ in range(n)]
         of_v: list[list[Tensor]] = [[] for _ in range(n)]
-        for i, q_i in enumerate(qs):
-            grad_i = (grads[i] / totals[i]).to(grad.dtype)
-            # What the derivative of softmax subtracts in each row: the mean of its other factor.
-            mean = (grad_i * outs[i]).sum(-1, keepdim=True)
-            top = None if ctx.keeps else next(kept)
+        for i, (q_i, grad_i) in enumerate(zip(qs, grads, strict=True)):
             for j in range(i + 1):
-                if top is None:
-                    weights = next(kept)
-                    pull = torch.bmm(grad_i, vs[j].mT)
-                else:
-                    scores = torch.bmm(ks[j], q_i.mT).mT
-                    weights = (_hide(scores, R, i == j, parts[i], parts[j]) - top).exp()
-                    pull = torch.bmm(vs[j], grad_i.mT).mT
-                pull = (pull - mean) * weights
-                of_v[j].append(torch.bmm(weights.mT, grad_i))
-                of_k[j].append(torch.bmm(pull.mT, q_i))
-                of_q[i].append(torch.bmm(pull, ks[j]))
+                scores = torch.bmm(ks[j], q_i.mT)  # [N, block, block R]
+                scores = _hide(scores.mT, R, i == j, parts[i], parts[j]).mT
+                weights = (scores - tops[i].mT).exp()
+                pull = (torch.bmm(vs[j], grad_i.mT) - means[i]) * weights
+                of_v[j].append(torch.bmm(weights, grad_i))
+                of_k[j].append(torch.bmm(pull, q_i))
+                of_q[i].append(torch.bmm(pull.mT, ks[j]))
         q_grad, k_grad, v_grad = (
             torch.cat([_sum(each).to(grad.dtype) for each in of], 1) for of in (of_q, of_k, of_v)
         )

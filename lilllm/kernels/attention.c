@@ -1,0 +1,308 @@
+/* Causal attention in bf16 for training on a CPU with AVX512-BF16, forward and backward.
+ *
+ * torch's kernel leaves the units idle at narrow heads, and products over blocks in torch write every
+ * score to memory several times. Here a block of scores is computed, made weights and used while it is
+ * in the cache. Scores, weights and sums are fp32; what products read is bf16. Every head of keys
+ * is one thread's alone, so results do not depend on the number of threads.
+ *
+ * ../model/native_attention.py calls it. Shapes: N heads of keys of all texts, G of them a text, T
+ * positions, R query heads to a head of keys, K head width, a multiple of 32. q is [N, T R, K], scaled;
+ * k and v are [N, T, K]. Equal segments [N / G, T] are adjacent, or NULL: one segment.
+ *
+ * Source: Dao 2023, "FlashAttention-2", arXiv:2307.08691, algorithms 1 and 2. Rows of scores are whole
+ * here, so there is no running maximum. */
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define LOG2E 1.4426950408889634f
+#define QUERIES 24 /* rows of queries at once */
+#define KEYS 24    /* keys at once, even */
+
+typedef uint16_t half;   /* a number in bf16 */
+typedef uint32_t pair;   /* two of them, as the units multiply them */
+
+static int up(int x, int to) { return (x + to - 1) / to * to; }
+static int min(int a, int b) { return a < b ? a : b; }
+
+static void *room(size_t bytes) {
+    void *memory = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    if (memory == NULL) abort();
+    return memset(memory, 0, (bytes + 127) / 64 * 64);
+}
+
+ALWAYS __m256i narrow(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+ALWAYS void put(half *at, __m256i x) { _mm256_storeu_si256((void *)at, x); }
+ALWAYS __m256i get(const half *at) { return _mm256_loadu_si256((const void *)at); }
+
+/* Bits of `low` beside those of `high`. */
+ALWAYS __m512i paired(__m256i low, __m256i high) {
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+}
+
+/* 2^x for x <= 0, 2 in a million off at most; what is not a number stays so. */
+ALWAYS __m512 power_of_2(__m512 x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-125), x);
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 part = _mm512_sub_ps(x, whole);
+    __m512 y = _mm512_set1_ps(1.8775767e-3f);
+    y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(8.9893397e-3f));
+    y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(5.5826318e-2f));
+    y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(2.4015361e-1f));
+    y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(6.9315308e-1f));
+    y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(y, whole);
+}
+
+/* ---- products ------------------------------------------------------------------------------ */
+
+/* c[MR][16 NR] = or += a[MR][2 k] b[k][16 NR]; all in registers once MR and NR are constants. */
+ALWAYS void tile(const int MR, const int NR, int k, const half *a, int lda, const pair *b, int ldb,
+                 float *c, int ldc, int add) {
+    __m512 sums[12][4];
+    UNROLL for (int i = 0; i < MR; i++)
+        UNROLL for (int j = 0; j < NR; j++)
+            sums[i][j] = add ? _mm512_loadu_ps(c + i * ldc + 16 * j) : _mm512_setzero_ps();
+    for (int p = 0; p < k; p++) {
+        __m512bh row[4];
+        UNROLL for (int j = 0; j < NR; j++)
+            row[j] = (__m512bh)_mm512_loadu_si512(b + (size_t)p * ldb + 16 * j);
+        UNROLL for (int i = 0; i < MR; i++) {
+            int32_t two;
+            memcpy(&two, a + i * lda + 2 * p, 4);
+            UNROLL for (int j = 0; j < NR; j++)
+                sums[i][j] = _mm512_dpbf16_ps(sums[i][j], (__m512bh)_mm512_set1_epi32(two), row[j]);
+        }
+    }
+    UNROLL for (int i = 0; i < MR; i++)
+        UNROLL for (int j = 0; j < NR; j++) _mm512_storeu_ps(c + i * ldc + 16 * j, sums[i][j]);
+}
+
+#define TILES(MR, NR)                                                                            \
+    for (; m + MR <= M; m += MR)                                                                 \
+    tile(MR, NR, k, a + (size_t)m * lda, lda, b + n, ldb, c + (size_t)m * ldc + n, ldc, add)
+
+/* c[M][N] = or += a[M][2 k] b[k][N]; N is a multiple of 32. */
+static void product(int M, int N, int k, const half *a, int lda, const pair *b, int ldb, float *c,
+                    int ldc, int add) {
+    int n = 0;
+    for (; n + 64 <= N; n += 64) {
+        int m = 0;
+        TILES(6, 4);
+        TILES(1, 4);
+    }
+    for (; n < N; n += 32) {
+        int m = 0;
+        TILES(12, 2);
+        TILES(4, 2);
+        TILES(1, 2);
+    }
+}
+
+/* Pairs of columns: x[rows][2 pairs] as y[pairs][rows]. */
+static void pair_columns(int rows, int pairs, const half *x, pair *y, int ldy) {
+    for (int i = 0; i < rows; i++)
+        for (int p = 0; p < pairs; p++) memcpy(y + (size_t)p * ldy + i, x + 2 * ((size_t)i * pairs + p), 4);
+}
+
+/* Pairs of rows: x[rows][columns] as y[rows / 2, rounded up][columns]. */
+static void pair_rows(int rows, int columns, const half *x, pair *y) {
+    for (int i = 0; i < rows; i += 2)
+        for (int c = 0; c < columns; c += 16) {
+            const half *at = x + (size_t)i * columns + c;
+            const __m256i next = i + 1 < rows ? get(at + columns) : _mm256_setzero_si256();
+            _mm512_storeu_si512(y + (size_t)i / 2 * columns + c, paired(get(at), next));
+        }
+}
+
+/* ---- segments ------------------------------------------------------------------------------ */
+
+/* The first position of each position's segment. */
+static void find_starts(int T, const int64_t *segments, int *starts) {
+    for (int t = 0; t < T; t++)
+        starts[t] = t == 0 || segments == NULL ? 0 : segments[t] == segments[t - 1] ? starts[t - 1] : t;
+}
+
+/* The position after the last of each position's segment. */
+static void find_ends(int T, const int64_t *segments, int *ends) {
+    for (int t = T - 1; t >= 0; t--)
+        ends[t] = t == T - 1 || segments == NULL ? T : segments[t] == segments[t + 1] ? ends[t + 1] : t + 1;
+}
+
+/* ---- the two passes ------------------------------------------------------------------------ */
+
+/* weights[even] in bf16 from scores, of the keys from `start` to `seen`; others are 0.
+ * Returns the sum of the weights; `top` is the greatest score, times log2 e. */
+static float softmax(int start, int seen, int even, const float *scores, half *weights, float *top) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512 log2e = _mm512_set1_ps(LOG2E);
+    __m512 most = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
+    for (int j = 0; j < seen; j += 16) {
+        const __m512i key = _mm512_add_epi32(lane, _mm512_set1_epi32(j));
+        const __mmask16 mask = _mm512_cmplt_epi32_mask(key, _mm512_set1_epi32(seen)) &
+                               _mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(start));
+        most = _mm512_mask_max_ps(most, mask, most, _mm512_loadu_ps(scores + j));
+    }
+    *top = _mm512_reduce_max_ps(most) * LOG2E;
+    for (int j = 0; j < even; j += 16) {
+        const __m512i key = _mm512_add_epi32(lane, _mm512_set1_epi32(j));
+        const __mmask16 mask = _mm512_cmplt_epi32_mask(key, _mm512_set1_epi32(seen)) &
+                               _mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(start));
+        const __m512 score = _mm512_maskz_loadu_ps(mask, scores + j);
+        const __m512 weight = _mm512_maskz_mov_ps(
+            mask, power_of_2(_mm512_fmsub_ps(score, log2e, _mm512_set1_ps(*top))));
+        sum = _mm512_add_ps(sum, weight);
+        put(weights + j, narrow(weight));
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+/* out [N, T R, K]; logs [N, T R]: log2 of the sum of exp(scores), which the backward pass wants. */
+void attend_forward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
+                    const half *v, const int64_t *segments, half *out, float *logs) {
+#pragma omp parallel num_threads(threads)
+    {
+        const int L = T * R, W = up(T, 64);
+        pair *k_pairs = room(sizeof(pair) * K / 2 * W), *v_pairs = room(sizeof(pair) * W / 2 * K);
+        float *scores = room(sizeof(float) * QUERIES * W), *mixed = room(sizeof(float) * QUERIES * K);
+        half *weights = room(sizeof(half) * QUERIES * W);
+        int *starts = room(sizeof(int) * T);
+        float sums[QUERIES];
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < N; n++) {
+            const half *queries = q + (size_t)n * L * K;
+            pair_columns(T, K / 2, k + (size_t)n * T * K, k_pairs, W);
+            pair_rows(T, K, v + (size_t)n * T * K, v_pairs);
+            find_starts(T, segments == NULL ? NULL : segments + (size_t)n / G * T, starts);
+            for (int r = 0; r < L; r += QUERIES) {
+                const int rows = min(QUERIES, L - r), from = starts[r / R] / 64 * 64;
+                const int keys = (r + rows - 1) / R + 1 - from, even = up(keys, 32);
+                product(rows, even, K / 2, queries + (size_t)r * K, K, k_pairs + from, W, scores, W, 0);
+                for (int i = 0; i < rows; i++) {
+                    const int t = (r + i) / R;
+                    float top;
+                    sums[i] = softmax(starts[t] - from, t + 1 - from, even, scores + i * W,
+                                      weights + i * W, &top);
+                    logs[(size_t)n * L + r + i] = top + log2f(sums[i]);
+                }
+                product(rows, K, even / 2, weights, W, v_pairs + (size_t)from / 2 * K, K, mixed, K, 0);
+                for (int i = 0; i < rows; i++)
+                    for (int c = 0; c < K; c += 16)
+                        put(out + ((size_t)n * L + r + i) * K + c,
+                            narrow(_mm512_div_ps(_mm512_loadu_ps(mixed + i * K + c), _mm512_set1_ps(sums[i]))));
+            }
+        }
+        free(k_pairs), free(v_pairs), free(scores), free(mixed), free(weights), free(starts);
+    }
+}
+
+/* For one head of keys: what a block of keys needs of all its queries. Scores are [keys, queries] here. */
+typedef struct {
+    pair *q_columns, *g_columns, *q_rows, *g_rows; /* queries and gradients, in pairs of either kind */
+    float *logs, *means;                           /* of each row of queries */
+    float *scores, *pulls, *q_grad;                /* q_grad is [K, queries] */
+    half *weights, *pulled, *k_columns;
+    pair *pulled_rows;
+    float *k_sums, *v_sums;
+} Work;
+
+/* Weights, and the gradients of scores, of keys `key` and the next one (if `two`) for queries from
+ * `from` on. A query sees a key if it is not before it and before its segment's end. */
+static void differentiate(int key, int two, int R, int from, int wide, int W, const int *ends, Work *w, int j) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int r = 0; r < wide; r += 16) {
+        const __m512i row = _mm512_add_epi32(lane, _mm512_set1_epi32(from + r));
+        const __m512 log = _mm512_loadu_ps(w->logs + from + r), mean = _mm512_loadu_ps(w->means + from + r);
+        __m256i pulled[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (int h = 0; h <= two; h++) {
+            const size_t at = (size_t)(j + h) * W + r;
+            const __mmask16 sees =
+                _mm512_cmpge_epi32_mask(row, _mm512_set1_epi32((key + h) * R)) &
+                _mm512_cmplt_epi32_mask(row, _mm512_set1_epi32(ends[key + h] * R));
+            const __m512 weight = _mm512_maskz_mov_ps(
+                sees, power_of_2(_mm512_fmsub_ps(_mm512_loadu_ps(w->scores + at), _mm512_set1_ps(LOG2E), log)));
+            const __m512 pull = _mm512_sub_ps(_mm512_loadu_ps(w->pulls + at), mean);
+            pulled[h] = narrow(_mm512_mul_ps(weight, pull));
+            put(w->weights + at, narrow(weight));
+            put(w->pulled + at, pulled[h]);
+        }
+        _mm512_storeu_si512(w->pulled_rows + (size_t)j / 2 * W + r, paired(pulled[0], pulled[1]));
+    }
+}
+
+/* The gradients of q, k and v from that of out, g [N, T R, K]. */
+void attend_backward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
+                     const half *v, const int64_t *segments, const half *out, const float *logs,
+                     const half *g, half *q_grad, half *k_grad, half *v_grad) {
+#pragma omp parallel num_threads(threads)
+    {
+        const int L = T * R, W = up(L, 64);
+        Work w = {
+            .q_columns = room(sizeof(pair) * K / 2 * W), .g_columns = room(sizeof(pair) * K / 2 * W),
+            .q_rows = room(sizeof(pair) * W / 2 * K), .g_rows = room(sizeof(pair) * W / 2 * K),
+            .logs = room(sizeof(float) * W), .means = room(sizeof(float) * W),
+            .scores = room(sizeof(float) * KEYS * W), .pulls = room(sizeof(float) * KEYS * W),
+            .q_grad = room(sizeof(float) * K * W), .weights = room(sizeof(half) * KEYS * W),
+            .pulled = room(sizeof(half) * KEYS * W), .k_columns = room(sizeof(half) * K * KEYS),
+            .pulled_rows = room(sizeof(pair) * KEYS / 2 * W),
+            .k_sums = room(sizeof(float) * KEYS * K), .v_sums = room(sizeof(float) * KEYS * K),
+        };
+        int *ends = room(sizeof(int) * T);
+#pragma omp for schedule(dynamic)
+        for (int n = 0; n < N; n++) {
+            const half *queries = q + (size_t)n * L * K, *grads = g + (size_t)n * L * K;
+            const half *keys = k + (size_t)n * T * K, *values = v + (size_t)n * T * K;
+            pair_columns(L, K / 2, queries, w.q_columns, W);
+            pair_columns(L, K / 2, grads, w.g_columns, W);
+            pair_rows(L, K, queries, w.q_rows);
+            pair_rows(L, K, grads, w.g_rows);
+            find_ends(T, segments == NULL ? NULL : segments + (size_t)n / G * T, ends);
+            for (int r = 0; r < L; r++) { /* what the derivative of softmax subtracts in each row */
+                __m512 sum = _mm512_setzero_ps();
+                for (int c = 0; c < K; c += 32)
+                    sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(grads + (size_t)r * K + c),
+                                           (__m512bh)_mm512_loadu_si512(out + ((size_t)n * L + r) * K + c));
+                w.means[r] = _mm512_reduce_add_ps(sum);
+                w.logs[r] = logs[(size_t)n * L + r];
+            }
+            memset(w.q_grad, 0, sizeof(float) * K * W);
+            for (int first = 0; first < T; first += KEYS) {
+                const int count = min(KEYS, T - first), pairs = up(count, 2) / 2;
+                const int from = first * R / 64 * 64, wide = up(ends[first + count - 1] * R - from, 64);
+                const half *block = keys + (size_t)first * K;
+                product(count, wide, K / 2, block, K, w.q_columns + from, W, w.scores, W, 0);
+                product(count, wide, K / 2, values + (size_t)first * K, K, w.g_columns + from, W, w.pulls, W, 0);
+                for (int j = 0; j < count; j += 2)
+                    differentiate(first + j, j + 1 < count, R, from, wide, W, ends, &w, j);
+                product(count, K, wide / 2, w.weights, W, w.g_rows + (size_t)from / 2 * K, K, w.v_sums, K, 0);
+                product(count, K, wide / 2, w.pulled, W, w.q_rows + (size_t)from / 2 * K, K, w.k_sums, K, 0);
+                for (int i = 0; i < count * K; i += 16) {
+                    const size_t at = ((size_t)n * T + first) * K + i;
+                    put(v_grad + at, narrow(_mm512_loadu_ps(w.v_sums + i)));
+                    put(k_grad + at, narrow(_mm512_loadu_ps(w.k_sums + i)));
+                }
+                for (int c = 0; c < K; c++)
+                    for (int j = 0; j < 2 * pairs; j++)
+                        w.k_columns[c * KEYS + j] = j < count ? block[(size_t)j * K + c] : 0;
+                product(K, wide, pairs, w.k_columns, KEYS, w.pulled_rows, W, w.q_grad + from, W, 1);
+            }
+            for (int r = 0; r < L; r += 16)
+                for (int c = 0; c < K; c++) {
+                    half some[16];
+                    put(some, narrow(_mm512_loadu_ps(w.q_grad + (size_t)c * W + r)));
+                    for (int i = 0; i < min(16, L - r); i++)
+                        q_grad[((size_t)n * L + r + i) * K + c] = some[i];
+                }
+        }
+        free(w.q_columns), free(w.g_columns), free(w.q_rows), free(w.g_rows), free(w.logs), free(w.means);
+        free(w.scores), free(w.pulls), free(w.q_grad), free(w.weights), free(w.pulled), free(w.k_columns);
+        free(w.pulled_rows), free(w.k_sums), free(w.v_sums), free(ends);
+    }
+}
+#endif
