@@ -31,10 +31,16 @@ typedef uint32_t pair;   /* two of them, as the units multiply them */
 static int up(int x, int to) { return (x + to - 1) / to * to; }
 static int min(int a, int b) { return a < b ? a : b; }
 
-static void *room(size_t bytes) {
-    void *memory = aligned_alloc(64, (bytes + 127) / 64 * 64);
-    if (memory == NULL) abort();
-    return memset(memory, 0, (bytes + 127) / 64 * 64);
+/* The next `bytes` of a thread's memory, which is zeros; without memory, only counts them. */
+static void *take(char *memory, size_t *used, size_t bytes) {
+    void *part = memory == NULL ? NULL : memory + *used;
+    *used += (bytes + 63) / 64 * 64;
+    return part;
+}
+
+static char *zeros(size_t bytes) {
+    char *memory = aligned_alloc(64, bytes);
+    return memory == NULL ? NULL : memset(memory, 0, bytes);
 }
 
 ALWAYS __m256i narrow(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
@@ -163,43 +169,69 @@ static float softmax(int start, int seen, int even, const float *scores, half *w
     return _mm512_reduce_add_ps(sum);
 }
 
-/* out [N, T R, K]; logs [N, T R]: log2 of the sum of exp(scores), which the backward pass wants. */
-void attend_forward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
-                    const half *v, const int64_t *segments, half *out, float *logs) {
+typedef struct {
+    pair *k_columns, *v_rows;
+    float *scores, *mixed;
+    half *weights;
+    int *starts;
+} Forward;
+
+static size_t lay_out_forward(Forward *w, char *memory, int T, int K) {
+    const size_t W = up(T, 64);
+    size_t used = 0;
+    w->k_columns = take(memory, &used, sizeof(pair) * K / 2 * W);
+    w->v_rows = take(memory, &used, sizeof(pair) * W / 2 * K);
+    w->scores = take(memory, &used, sizeof(float) * QUERIES * W);
+    w->mixed = take(memory, &used, sizeof(float) * QUERIES * K);
+    w->weights = take(memory, &used, sizeof(half) * QUERIES * W);
+    w->starts = take(memory, &used, sizeof(int) * T);
+    return used;
+}
+
+/* out [N, T R, K]; logs [N, T R]: log2 of the sum of exp(scores), which the backward pass wants.
+ * Returns 0, or 1 if there is not enough memory. */
+int attend_forward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
+                   const half *v, const int64_t *segments, half *out, float *logs) {
+    int failed = 0;
 #pragma omp parallel num_threads(threads)
     {
         const int L = T * R, W = up(T, 64);
-        pair *k_pairs = room(sizeof(pair) * K / 2 * W), *v_pairs = room(sizeof(pair) * W / 2 * K);
-        float *scores = room(sizeof(float) * QUERIES * W), *mixed = room(sizeof(float) * QUERIES * K);
-        half *weights = room(sizeof(half) * QUERIES * W);
-        int *starts = room(sizeof(int) * T);
+        Forward w;
+        char *memory = NULL; /* of threads that get a head */
         float sums[QUERIES];
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < N; n++) {
+            if (memory == NULL && (memory = zeros(lay_out_forward(&w, NULL, T, K))) == NULL) {
+#pragma omp atomic write
+                failed = 1;
+                continue;
+            }
+            lay_out_forward(&w, memory, T, K);
             const half *queries = q + (size_t)n * L * K;
-            pair_columns(T, K / 2, k + (size_t)n * T * K, k_pairs, W);
-            pair_rows(T, K, v + (size_t)n * T * K, v_pairs);
-            find_starts(T, segments == NULL ? NULL : segments + (size_t)n / G * T, starts);
+            pair_columns(T, K / 2, k + (size_t)n * T * K, w.k_columns, W);
+            pair_rows(T, K, v + (size_t)n * T * K, w.v_rows);
+            find_starts(T, segments == NULL ? NULL : segments + (size_t)n / G * T, w.starts);
             for (int r = 0; r < L; r += QUERIES) {
-                const int rows = min(QUERIES, L - r), from = starts[r / R] / 64 * 64;
+                const int rows = min(QUERIES, L - r), from = w.starts[r / R] / 64 * 64;
                 const int keys = (r + rows - 1) / R + 1 - from, even = up(keys, 32);
-                product(rows, even, K / 2, queries + (size_t)r * K, K, k_pairs + from, W, scores, W, 0);
+                product(rows, even, K / 2, queries + (size_t)r * K, K, w.k_columns + from, W, w.scores, W, 0);
                 for (int i = 0; i < rows; i++) {
                     const int t = (r + i) / R;
                     float top;
-                    sums[i] = softmax(starts[t] - from, t + 1 - from, even, scores + i * W,
-                                      weights + i * W, &top);
+                    sums[i] = softmax(w.starts[t] - from, t + 1 - from, even, w.scores + i * W,
+                                      w.weights + i * W, &top);
                     logs[(size_t)n * L + r + i] = top + log2f(sums[i]);
                 }
-                product(rows, K, even / 2, weights, W, v_pairs + (size_t)from / 2 * K, K, mixed, K, 0);
+                product(rows, K, even / 2, w.weights, W, w.v_rows + (size_t)from / 2 * K, K, w.mixed, K, 0);
                 for (int i = 0; i < rows; i++)
                     for (int c = 0; c < K; c += 16)
                         put(out + ((size_t)n * L + r + i) * K + c,
-                            narrow(_mm512_div_ps(_mm512_loadu_ps(mixed + i * K + c), _mm512_set1_ps(sums[i]))));
+                            narrow(_mm512_div_ps(_mm512_loadu_ps(w.mixed + i * K + c), _mm512_set1_ps(sums[i]))));
             }
         }
-        free(k_pairs), free(v_pairs), free(scores), free(mixed), free(weights), free(starts);
+        free(memory);
     }
+    return failed;
 }
 
 /* For one head of keys: what a block of keys needs of all its queries. Scores are [keys, queries] here. */
@@ -210,11 +242,34 @@ typedef struct {
     half *weights, *pulled, *k_columns;
     pair *pulled_rows;
     float *k_sums, *v_sums;
-} Work;
+    int *ends;
+} Backward;
+
+static size_t lay_out_backward(Backward *w, char *memory, int T, int R, int K) {
+    const size_t W = up(T * R, 64);
+    size_t used = 0;
+    w->q_columns = take(memory, &used, sizeof(pair) * K / 2 * W);
+    w->g_columns = take(memory, &used, sizeof(pair) * K / 2 * W);
+    w->q_rows = take(memory, &used, sizeof(pair) * W / 2 * K);
+    w->g_rows = take(memory, &used, sizeof(pair) * W / 2 * K);
+    w->logs = take(memory, &used, sizeof(float) * W);
+    w->means = take(memory, &used, sizeof(float) * W);
+    w->scores = take(memory, &used, sizeof(float) * KEYS * W);
+    w->pulls = take(memory, &used, sizeof(float) * KEYS * W);
+    w->q_grad = take(memory, &used, sizeof(float) * K * W);
+    w->weights = take(memory, &used, sizeof(half) * KEYS * W);
+    w->pulled = take(memory, &used, sizeof(half) * KEYS * W);
+    w->k_columns = take(memory, &used, sizeof(half) * K * KEYS);
+    w->pulled_rows = take(memory, &used, sizeof(pair) * KEYS / 2 * W);
+    w->k_sums = take(memory, &used, sizeof(float) * KEYS * K);
+    w->v_sums = take(memory, &used, sizeof(float) * KEYS * K);
+    w->ends = take(memory, &used, sizeof(int) * T);
+    return used;
+}
 
 /* Weights, and the gradients of scores, of keys `key` and the next one (if `two`) for queries from
  * `from` on. A query sees a key if it is not before it and before its segment's end. */
-static void differentiate(int key, int two, int R, int from, int wide, int W, const int *ends, Work *w, int j) {
+static void differentiate(int key, int two, int R, int from, int wide, int W, Backward *w, int j) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     for (int r = 0; r < wide; r += 16) {
         const __m512i row = _mm512_add_epi32(lane, _mm512_set1_epi32(from + r));
@@ -224,11 +279,11 @@ static void differentiate(int key, int two, int R, int from, int wide, int W, co
             const size_t at = (size_t)(j + h) * W + r;
             const __mmask16 sees =
                 _mm512_cmpge_epi32_mask(row, _mm512_set1_epi32((key + h) * R)) &
-                _mm512_cmplt_epi32_mask(row, _mm512_set1_epi32(ends[key + h] * R));
+                _mm512_cmplt_epi32_mask(row, _mm512_set1_epi32(w->ends[key + h] * R));
             const __m512 weight = _mm512_maskz_mov_ps(
                 sees, power_of_2(_mm512_fmsub_ps(_mm512_loadu_ps(w->scores + at), _mm512_set1_ps(LOG2E), log)));
             const __m512 pull = _mm512_sub_ps(_mm512_loadu_ps(w->pulls + at), mean);
-            pulled[h] = narrow(_mm512_mul_ps(weight, pull));
+            pulled[h] = narrow(_mm512_maskz_mul_ps(sees, weight, pull));
             put(w->weights + at, narrow(weight));
             put(w->pulled + at, pulled[h]);
         }
@@ -236,33 +291,31 @@ static void differentiate(int key, int two, int R, int from, int wide, int W, co
     }
 }
 
-/* The gradients of q, k and v from that of out, g [N, T R, K]. */
-void attend_backward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
-                     const half *v, const int64_t *segments, const half *out, const float *logs,
-                     const half *g, half *q_grad, half *k_grad, half *v_grad) {
+/* The gradients of q, k and v from that of out, g [N, T R, K]. Returns as the forward pass does. */
+int attend_backward(int N, int G, int T, int R, int K, int threads, const half *q, const half *k,
+                    const half *v, const int64_t *segments, const half *out, const float *logs,
+                    const half *g, half *q_grad, half *k_grad, half *v_grad) {
+    int failed = 0;
 #pragma omp parallel num_threads(threads)
     {
         const int L = T * R, W = up(L, 64);
-        Work w = {
-            .q_columns = room(sizeof(pair) * K / 2 * W), .g_columns = room(sizeof(pair) * K / 2 * W),
-            .q_rows = room(sizeof(pair) * W / 2 * K), .g_rows = room(sizeof(pair) * W / 2 * K),
-            .logs = room(sizeof(float) * W), .means = room(sizeof(float) * W),
-            .scores = room(sizeof(float) * KEYS * W), .pulls = room(sizeof(float) * KEYS * W),
-            .q_grad = room(sizeof(float) * K * W), .weights = room(sizeof(half) * KEYS * W),
-            .pulled = room(sizeof(half) * KEYS * W), .k_columns = room(sizeof(half) * K * KEYS),
-            .pulled_rows = room(sizeof(pair) * KEYS / 2 * W),
-            .k_sums = room(sizeof(float) * KEYS * K), .v_sums = room(sizeof(float) * KEYS * K),
-        };
-        int *ends = room(sizeof(int) * T);
+        Backward w;
+        char *memory = NULL; /* of threads that get a head */
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < N; n++) {
+            if (memory == NULL && (memory = zeros(lay_out_backward(&w, NULL, T, R, K))) == NULL) {
+#pragma omp atomic write
+                failed = 1;
+                continue;
+            }
+            lay_out_backward(&w, memory, T, R, K);
             const half *queries = q + (size_t)n * L * K, *grads = g + (size_t)n * L * K;
             const half *keys = k + (size_t)n * T * K, *values = v + (size_t)n * T * K;
             pair_columns(L, K / 2, queries, w.q_columns, W);
             pair_columns(L, K / 2, grads, w.g_columns, W);
             pair_rows(L, K, queries, w.q_rows);
             pair_rows(L, K, grads, w.g_rows);
-            find_ends(T, segments == NULL ? NULL : segments + (size_t)n / G * T, ends);
+            find_ends(T, segments == NULL ? NULL : segments + (size_t)n / G * T, w.ends);
             for (int r = 0; r < L; r++) { /* what the derivative of softmax subtracts in each row */
                 __m512 sum = _mm512_setzero_ps();
                 for (int c = 0; c < K; c += 32)
@@ -274,12 +327,12 @@ void attend_backward(int N, int G, int T, int R, int K, int threads, const half 
             memset(w.q_grad, 0, sizeof(float) * K * W);
             for (int first = 0; first < T; first += KEYS) {
                 const int count = min(KEYS, T - first), pairs = up(count, 2) / 2;
-                const int from = first * R / 64 * 64, wide = up(ends[first + count - 1] * R - from, 64);
+                const int from = first * R / 64 * 64, wide = up(w.ends[first + count - 1] * R - from, 64);
                 const half *block = keys + (size_t)first * K;
                 product(count, wide, K / 2, block, K, w.q_columns + from, W, w.scores, W, 0);
                 product(count, wide, K / 2, values + (size_t)first * K, K, w.g_columns + from, W, w.pulls, W, 0);
                 for (int j = 0; j < count; j += 2)
-                    differentiate(first + j, j + 1 < count, R, from, wide, W, ends, &w, j);
+                    differentiate(first + j, j + 1 < count, R, from, wide, W, &w, j);
                 product(count, K, wide / 2, w.weights, W, w.g_rows + (size_t)from / 2 * K, K, w.v_sums, K, 0);
                 product(count, K, wide / 2, w.pulled, W, w.q_rows + (size_t)from / 2 * K, K, w.k_sums, K, 0);
                 for (int i = 0; i < count * K; i += 16) {
@@ -300,9 +353,8 @@ void attend_backward(int N, int G, int T, int R, int K, int threads, const half 
                         q_grad[((size_t)n * L + r + i) * K + c] = some[i];
                 }
         }
-        free(w.q_columns), free(w.g_columns), free(w.q_rows), free(w.g_rows), free(w.logs), free(w.means);
-        free(w.scores), free(w.pulls), free(w.q_grad), free(w.weights), free(w.pulled), free(w.k_columns);
-        free(w.pulled_rows), free(w.k_sums), free(w.v_sums), free(ends);
+        free(memory);
     }
+    return failed;
 }
 #endif

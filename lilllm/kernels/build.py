@@ -35,7 +35,7 @@ def prebuild(name: str) -> None:
 
 @cache
 def load(name: str) -> ctypes.CDLL | None:
-    """The library of `name`.c, whose functions return nothing; None where there can be none."""
+    """The library of `name`.c; None where there can be none."""
     path = _built(name)
     if path is None:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lilllm.model.native_attention import is_available, native_attention
+from lilllm.model.native_attention import is_faster, native_attention
 
 BLOCK = 128
 """Positions of a block: scores of a pair of blocks stay near the cores, and half a block is
@@ -49,7 +49,7 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None = N
     k, v = (x.to(dtype).reshape(B * G, T, K) for x in (k, v))
     with torch.autocast(kind, enabled=False):
         out: Tensor
-        if dtype == torch.bfloat16 and K % 32 == 0 and is_available():
+        if dtype == torch.bfloat16 and K % 32 == 0 and is_faster(B * G):
             out, _ = native_attention(q, k, v, None if segments is None else segments.long())
         else:
             if segments is not None:

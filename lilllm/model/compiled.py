@@ -8,10 +8,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from lilllm.model.native_attention import is_faster
+
 
 @cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function compiled for every shape that it meets, the same one at every call."""
     import torch
 
+    # no compiler can look into what loads a library
+    torch.compiler.assume_constant_result(is_faster)  # type: ignore[no-untyped-call]
     return torch.compile(function, dynamic=False)

@@ -13,10 +13,14 @@ from torch import Tensor
 from lilllm.kernels.build import load
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def is_available() -> bool:
-    """Whether this machine has the kernel; compiles it at the first call, in some seconds."""
-    return _library() is not None
+def is_faster(heads: int) -> bool:
+    """Whether to use the kernel for `heads` = N; compiles it at the first call, in some seconds.
+
+    Every head is one thread's work, so there must be enough of them. On processors with AMX, where
+    torch's products are several times as fast, it was not measured.
+    """
+    enough = 2 * heads >= torch.get_num_threads()
+    return enough and not torch.cpu._is_amx_tile_supported() and _library() is not None
 
 
 @cache
@@ -44,10 +48,9 @@ def native_attention(
     Source: Dao 2023, "FlashAttention-2", arXiv:2307.08691.
     """
     q, k, v = (x.contiguous() for x in (q, k, v))
+    segments = None if segments is None else segments.contiguous()
     out, logs = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
-    library = _library()
-    assert library is not None
-    library.attend_forward(*_sizes(q, k, segments), *_pointers(q, k, v, segments, out, logs))
+    _call("attend_forward", _sizes(q, k, segments), q, k, v, segments, out, logs)
     return out, logs
 
 
@@ -66,13 +69,11 @@ def _backward(
     logs: Tensor,
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v, grad = (x.contiguous() for x in (q, k, v, grad))
+    q, k, v, out, logs, grad = (x.contiguous() for x in (q, k, v, out, logs, grad))
+    segments = None if segments is None else segments.contiguous()
     found = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    library = _library()
-    assert library is not None
-    library.attend_backward(
-        *_sizes(q, k, segments), *_pointers(q, k, v, segments, out, logs, grad, *found)
-    )
+    sizes = _sizes(q, k, segments)
+    _call("attend_backward", sizes, q, k, v, segments, out, logs, grad, *found)
     return found
 
 
@@ -108,5 +109,12 @@ def _sizes(q: Tensor, k: Tensor, segments: Tensor | None) -> list[int]:
     return [N, groups, T, q.shape[1] // T, K, torch.get_num_threads()]
 
 
-def _pointers(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(None if x is None else x.data_ptr()) for x in tensors]
+def _call(name: str, sizes: list[int], *tensors: Tensor | None) -> None:
+    """Call a function of the kernel; every tensor is contiguous.
+
+    Raises:
+        RuntimeError: there is no memory for what it needs.
+    """
+    pointers = [ctypes.c_void_p(None if x is None else x.data_ptr()) for x in tensors]
+    if getattr(_library(), name)(*sizes, *pointers):
+        raise RuntimeError(f"{name}: can't allocate memory")  # as torch says it

@@ -4,17 +4,17 @@ from torch import Tensor
 
 from lilllm.model.attention import attend
 from lilllm.model.block_attention import _BlockAttention
-from lilllm.model.native_attention import is_available, native_attention
+from lilllm.model.native_attention import is_faster, native_attention
 from tests.model.test_attention import documents, reference, with_gradients
 
 pytestmark = pytest.mark.skipif(
-    not is_available(), reason="no C compiler, or a processor without AVX512-BF16"
+    not is_faster(64), reason="no C compiler, or a processor without AVX512-BF16"
 )
 
 
-def draw(length: int, groups: int, width: int = 32) -> list[Tensor]:
+def draw(length: int, groups: int, width: int = 32, heads: int = 4) -> list[Tensor]:
     torch.manual_seed(length)
-    shapes = (2, 4, length, width), (2, groups, length, width), (2, groups, length, width)
+    shapes = (2, heads, length, width), (2, groups, length, width), (2, groups, length, width)
     return [torch.randn(shape).bfloat16().requires_grad_() for shape in shapes]
 
 
@@ -22,8 +22,19 @@ def draw(length: int, groups: int, width: int = 32) -> list[Tensor]:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("length", [1, 2, 15, 24, 63, 64, 65, 129, 480])
 def test_the_error_is_that_of_torchs_kernel(length: int, groups: int, segmented: bool) -> None:
-    inputs = draw(length, groups)
-    segments = documents(length) if segmented else None
+    compare(draw(length, groups), documents(length) if segmented else None)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "groups", "length"), [(96, 3, 1, 65), (128, 5, 1, 31), (64, 2, 2, 129)]
+)
+def test_other_widths_and_groups(width: int, heads: int, groups: int, length: int) -> None:
+    segments = documents(length + 1)[:, :-1]  # lies in memory with gaps
+    compare(draw(length, groups, width, heads), segments)
+    compare(draw(length, groups, width, heads), None)
+
+
+def compare(inputs: list[Tensor], segments: Tensor | None) -> None:
     exact = with_gradients(reference(*(x.double() for x in inputs), segments), inputs)
     ours = with_gradients(attend(*inputs, segments), inputs)
     theirs = with_gradients(reference(*inputs, segments), inputs)
@@ -42,10 +53,13 @@ def test_it_is_what_attention_in_bf16_uses(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_results_are_the_same_bits_with_any_number_of_threads() -> None:
     inputs = draw(200, 2, width=64)
-    found = []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        found.append(with_gradients(attend(*inputs, documents(200)), inputs))
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(with_gradients(attend(*inputs, documents(200)), inputs))
+    finally:
+        torch.set_num_threads(before)
     assert all(
         torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True)
     )
