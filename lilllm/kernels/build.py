@@ -101,5 +101,11 @@ def _key(source: Path, compiler: str) -> str:
         features = next(line for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         features = platform.processor()
-    parts = source.read_bytes(), " ".join(FLAGS).encode(), compiler.encode(), features.encode()
+    headers = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.h")))
+    parts = (
+        headers + source.read_bytes(),
+        " ".join(FLAGS).encode(),
+        compiler.encode(),
+        features.encode(),
+    )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

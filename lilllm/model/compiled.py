@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from lilllm.model.native_attention import is_faster
+from lilllm.model import native_attention, native_linear, native_swiglu
 
 
 @cache
@@ -17,5 +17,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch
 
     # no compiler can look into what loads a library
-    torch.compiler.assume_constant_result(is_faster)  # type: ignore[no-untyped-call]
+    for kernel in (native_attention, native_linear, native_swiglu):
+        torch.compiler.assume_constant_result(kernel.is_faster)  # type: ignore[no-untyped-call]
     return torch.compile(function, dynamic=False)

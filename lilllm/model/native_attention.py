@@ -4,29 +4,18 @@
 heads of keys of all texts, T positions, R query heads to each, K head width.
 """
 
-import ctypes
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from lilllm.kernels.build import load
+from lilllm.model.native import call, library
 
 
 def is_faster(heads: int) -> bool:
     """Whether to use the kernel for `heads` = N; compiles it at the first call, in some seconds.
 
-    Every head is one thread's work, so there must be enough of them. On processors with AMX, where
-    torch's products are several times as fast, it was not measured.
+    Every head is one thread's work, so there must be enough of them.
     """
-    enough = 2 * heads >= torch.get_num_threads()
-    return enough and not torch.cpu._is_amx_tile_supported() and _library() is not None
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    library = load("attention")
-    return library if hasattr(library, "attend_forward") else None
+    return 2 * heads >= torch.get_num_threads() and library("attention") is not None
 
 
 @torch.library.custom_op("lilllm::attention", mutates_args=())
@@ -107,6 +96,5 @@ def _call(name: str, sizes: list[int], *tensors: Tensor | None) -> None:
     Raises:
         RuntimeError: there is no memory for what it needs.
     """
-    pointers = [ctypes.c_void_p(None if x is None else x.data_ptr()) for x in tensors]
-    if getattr(_library(), name)(*sizes, *pointers):
+    if call("attention", name, *sizes, *tensors):
         raise RuntimeError(f"{name}: can't allocate memory")  # as torch says it

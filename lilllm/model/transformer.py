@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lilllm.model.attention import Documents, attend, keep_apart
 from lilllm.model.compiled import compiled
+from lilllm.model.linear import Linear, linear, together
+from lilllm.model.native_swiglu import swiglu
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ class Attention(nn.Module):
         super().__init__()
         D, K, bias = shape.d_model, shape.head_dim, shape.attention_bias
         self.head_dim = K
-        self.q_proj = nn.Linear(D, shape.n_heads * K, bias=bias)
-        self.k_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
-        self.v_proj = nn.Linear(D, shape.n_kv_heads * K, bias=bias)
-        self.o_proj = nn.Linear(shape.n_heads * K, D, bias=bias)
+        self.q_proj = Linear(D, shape.n_heads * K, bias=bias)
+        self.k_proj = Linear(D, shape.n_kv_heads * K, bias=bias)
+        self.v_proj = Linear(D, shape.n_kv_heads * K, bias=bias)
+        self.o_proj = Linear(shape.n_heads * K, D, bias=bias)
         if shape.qk_norm:
             self.q_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
             self.k_norm: nn.Module = nn.RMSNorm(K, eps=shape.norm_eps)
@@ -93,9 +95,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Mix positions of x [B, T, D]."""
         B, T, _ = x.shape
-        q = self.q_norm(self.q_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
-        k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
-        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        q, k, v = together(x, self.q_proj, self.k_proj, self.v_proj)
+        q = self.q_norm(q.view(B, T, -1, self.head_dim)).transpose(1, 2)
+        k = self.k_norm(k.view(B, T, -1, self.head_dim)).transpose(1, 2)
+        v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         q, k = rotate(q, *rotary), rotate(k, *rotary)  # [B, H, T, K], [B, G, T, K]
         out = attend(q, k, v, documents)
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
@@ -115,14 +118,16 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
-        self.up_proj = nn.Linear(shape.d_model, shape.d_ff, bias=False)
-        self.down_proj = nn.Linear(shape.d_ff, shape.d_model, bias=False)
+        self.gate_proj = Linear(shape.d_model, shape.d_ff, bias=False)
+        self.up_proj = Linear(shape.d_model, shape.d_ff, bias=False)
+        self.down_proj = Linear(shape.d_ff, shape.d_model, bias=False)
         self.activate = ACTIVATIONS[shape.activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each position of x [B, T, D] by itself."""
-        return self.down_proj(self.activate(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        gate, up = together(x, self.gate_proj, self.up_proj)
+        inner = swiglu(gate, up) if self.activate is F.silu else self.activate(gate) * up
+        return self.down_proj(inner)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -229,7 +234,7 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores [..., V] of a residual stream [..., D]."""
-        scores = F.linear(hidden, self.output_weight)
+        scores = linear(hidden, self.output_weight)
         cap = self.shape.logit_softcap
         return cap * torch.tanh(scores / cap) if cap else scores
 
