@@ -78,8 +78,6 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         """The gradients, times that of the sum."""
         of_hidden, of_weight = ctx.gradients
-        if grad.device.type == "cpu" and grad == 1:  # nearly always; reading it would stall a GPU
-            return of_hidden, of_weight, None, None
         return grad * of_hidden, None if of_weight is None else grad * of_weight, None, None
 
 
