@@ -7,8 +7,9 @@
  * number of threads.
  *
  * ../model/native_linear.py calls it. Shapes: M rows, N outputs, K inputs, the last two multiples of 32. Layers
- * that read the same input are computed together, up to LAYERS of them: x is [M, K], and for each layer
- * y and its gradient g are [M, N], w is [N, K]. `room` is memory for the copies, aligned to 64 bytes.
+ * that read the same input are computed together: x is [M, K], and for each layer y and its gradient g are
+ * [M, N], w is [N, K]. `room` is memory for the copies, aligned to 64 bytes. The gradients of weights are
+ * summed `step` rows at a time, an even number.
  *
  * Source: Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication". */
 
@@ -18,10 +19,8 @@
 
 #define ROWS 8       /* of a tile, whose sums stay in registers */
 #define COLUMNS 32   /* of a tile */
-#define LAYERS 8     /* that share an input, at most */
 #define BLOCK 128    /* rows that stay in a core's cache while all columns pass */
 #define PAIRS 2      /* of rows that are paired in turns, so that a line is filled while it is near */
-#define STEP 1024    /* rows that one copy for the gradient of weights holds, even */
 
 typedef __m512 Sums[ROWS][2];
 
@@ -171,7 +170,7 @@ ALWAYS void pair_rows(const int W, int M, int N, const half *x, pair *to) {
             }
 }
 
-/* w_grad[N][K] = or += what STEP rows give, as pair_rows made them; every thread of a team calls it. */
+/* w_grad[N][K] = or += what some rows give, as pair_rows made them; every thread of a team calls it. */
 static void add_weight_gradient(int N, int K, int pairs, const pair *g, const pair *x, float *w_grad,
                                 int is_first, int is_last) {
     int first, last = share(N / ROWS, &first);
@@ -198,15 +197,15 @@ static void add_weight_gradient(int N, int K, int pairs, const pair *g, const pa
 /* y = x w^T of each of `count` layers. Copies what the gradients will want, unless that is NULL: of all w
  * to `outputs`, of x to `rows`. */
 void linear_forward(int M, int K, int count, int threads, const int *N, const half *x, const float **w,
-                    half **y, pair *room, pair *outputs, pair *rows) {
+                    half **y, pair *room, pair *outputs, pair *rows, int step) {
 #pragma omp parallel num_threads(threads)
     {
         for (int i = 0, done = 0; i < count; done += N[i++]) {
             const size_t at = (size_t)done * (K / 2);
             pair_weights(N[i], K, w[i], room + at, outputs == NULL ? NULL : outputs + at);
         }
-        for (int m = 0; m < M && rows != NULL; m += STEP)
-            pair_rows(COLUMNS, min(STEP, M - m), K, x + (size_t)m * K, rows + (size_t)m / 2 * K);
+        for (int m = 0; m < M && rows != NULL; m += step)
+            pair_rows(COLUMNS, min(step, M - m), K, x + (size_t)m * K, rows + (size_t)m / 2 * K);
         _mm_sfence();
 #pragma omp barrier
         for (int i = 0, done = 0; i < count; done += N[i++])
@@ -217,27 +216,27 @@ void linear_forward(int M, int K, int count, int threads, const int *N, const ha
 /* The gradient of x: the sum of all g w, with the `outputs` of the forward pass. */
 void linear_input_gradient(int M, int K, int count, int threads, const int *N, const half **g,
                            const pair *outputs, half *x_grad) {
-    Factors parts[LAYERS];
+    Factors parts[count];
     for (int i = 0, done = 0; i < count; done += N[i++])
         parts[i] = (Factors){N[i], g[i], outputs + (size_t)done * (K / 2)};
 #pragma omp parallel num_threads(threads)
     sum_products(M, K, count, parts, x_grad);
 }
 
-/* The gradients of w: g^T x, with the `rows` of the forward pass; room for min(M, STEP) rows, rounded up
+/* The gradients of w: g^T x, with the `rows` of the forward pass; room for min(M, step) rows, rounded up
  * to 2, of all g. Every w_grad is aligned as `room` is. */
 void linear_weight_gradient(int M, int K, int count, int threads, const int *N, const half **g,
-                            const pair *rows, float **w_grad, pair *room) {
+                            const pair *rows, float **w_grad, pair *room, int step) {
 #pragma omp parallel num_threads(threads)
-    for (int m = 0; m < M; m += STEP) {
-        const int some = min(STEP, M - m), pairs = (some + 1) / 2;
+    for (int m = 0; m < M; m += step) {
+        const int some = min(step, M - m), pairs = (some + 1) / 2;
         pair *gs = room;
         for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
             pair_rows(ROWS, some, N[i], g[i] + (size_t)m * N[i], gs);
 #pragma omp barrier
         gs = room;
         for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
-            add_weight_gradient(N[i], K, pairs, gs, rows + (size_t)m / 2 * K, w_grad[i], m == 0, m + STEP >= M);
+            add_weight_gradient(N[i], K, pairs, gs, rows + (size_t)m / 2 * K, w_grad[i], m == 0, m + step >= M);
 #pragma omp barrier
     }
 }

@@ -15,7 +15,7 @@ from lilllm.kernels.build import load
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """Kernels that need AVX512-BF16; compiled at the first call, in some seconds.
+    """Kernels that need AVX512-BF16; compiled at the first call, in a second.
 
     None where there is no compiler, on other processors, and on those with AMX, where torch's
     products are several times as fast and the kernels were not measured.

@@ -11,7 +11,7 @@ from lilllm.model.native import call, library
 
 
 def is_faster(heads: int) -> bool:
-    """Whether to use the kernel for `heads` = N; compiles it at the first call, in some seconds.
+    """Whether to use the kernel for `heads` = N; compiles it at the first call, in a second.
 
     Every head is one thread's work, so there must be enough of them.
     """

@@ -16,15 +16,13 @@ LEAST_WORK = 2**24
 """Multiplications below which a call of the kernel takes more time than it saves."""
 LEAST_ROWS = 256
 """Rows below which the copy of the weights does."""
-MOST_LAYERS = 8
-"""LAYERS of the kernel."""
 STEP = 1024
-"""STEP of the kernel."""
+"""Rows that are copied at once for the gradients of weights, even."""
 
 
 def is_faster(rows: int, inputs: int, *outputs: int) -> bool:
     """Whether to use the kernel for layers of these sizes; compiles it at the first call."""
-    possible = all(size % 32 == 0 for size in (inputs, *outputs)) and len(outputs) <= MOST_LAYERS
+    possible = all(size % 32 == 0 for size in (inputs, *outputs))
     enough = rows >= LEAST_ROWS and rows * inputs * sum(outputs) >= LEAST_WORK
     return possible and enough and library("products") is not None
 
@@ -34,13 +32,16 @@ def native_linear(x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
 
     Args:
         x: [..., K] in bf16, at least one row.
-        weights: [N, K] each, in fp32, at most MOST_LAYERS. Their gradients are not rounded to bf16.
+        weights: [N, K] each, in fp32. Their gradients are not rounded to bf16.
 
     Returns:
         [..., N] in bf16 for each weight.
     """
-    assert x.numel() > 0 and len(weights) <= MOST_LAYERS
-    assert x.dtype == torch.bfloat16 and all(w.dtype == torch.float32 for w in weights)
+    assert (
+        x.numel() > 0
+        and x.dtype == torch.bfloat16
+        and all(w.dtype == torch.float32 for w in weights)
+    )
     assert all(size % 32 == 0 for size in (x.shape[-1], *map(len, weights)))
     if not torch.is_grad_enabled():
         return list(_forward(x, weights, False, False)[:-2])
@@ -78,7 +79,7 @@ def _forward(
     room = x.new_empty(sum(map(len, weights)), x.shape[-1])
     weights = [weight.contiguous() for weight in weights]
     sizes = _rows(x), x.shape[-1], [len(weight) for weight in weights]
-    _call("linear_forward", *sizes, x.contiguous(), weights, found[:-2], room, *kept)
+    _call("linear_forward", *sizes, x.contiguous(), weights, found[:-2], room, *kept, STEP)
     return found
 
 
@@ -111,7 +112,7 @@ def _weight_gradients(grads: Sequence[Tensor], rows: Tensor) -> list[Tensor]:
     found = [rows.new_empty(g.shape[-1], rows.shape[-1], dtype=torch.float32) for g in grads]
     room = rows.new_empty(min(len(rows), STEP), sum(map(len, found)))
     sizes = _rows(grads[0]), rows.shape[-1], [len(each) for each in found]
-    _call("linear_weight_gradient", *sizes, grads, rows, found, room)
+    _call("linear_weight_gradient", *sizes, grads, rows, found, room, STEP)
     return found
 
 
@@ -120,9 +121,9 @@ def _(grads: Sequence[Tensor], rows: Tensor) -> list[Tensor]:
     return [rows.new_empty(g.shape[-1], rows.shape[-1], dtype=torch.float32) for g in grads]
 
 
-def _call(function: str, rows: int, inputs: int, outputs: list[int], *tensors: Passed) -> None:
+def _call(function: str, rows: int, inputs: int, outputs: list[int], *others: Passed) -> None:
     sizes = rows, inputs, len(outputs), torch.get_num_threads()
-    call("products", function, *sizes, outputs, *tensors)
+    call("products", function, *sizes, outputs, *others)
 
 
 def _rows(x: Tensor) -> int:

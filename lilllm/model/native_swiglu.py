@@ -32,7 +32,7 @@ def is_faster(numbers: int, width: int) -> bool:
 @torch.library.custom_op("lilllm::swiglu", mutates_args=())
 def native_swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) up in bf16, for both of [..., F]; 32 divides F. Differentiable."""
-    out = torch.empty(gate.shape, dtype=gate.dtype)
+    out = gate.new_empty(gate.shape)
     _call("swiglu_forward", gate.contiguous(), up.contiguous(), out)
     return out
 
