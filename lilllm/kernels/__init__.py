@@ -1,4 +1,4 @@
-"""C where torch is too slow: the sources, and how they become libraries."""
+"""C where torch is too slow, C++ where it wastes memory: sources, and how they become libraries."""
 
 from lilllm.kernels.build import load, prebuild
 

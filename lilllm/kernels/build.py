@@ -1,6 +1,6 @@
-"""Compiles a C source of this folder once and loads it.
+"""Compiles a C or C++ source of this folder once and loads it.
 
-The C compiler of the machine makes a library for its processor, a few seconds of work, kept in
+The compiler of the machine makes a library for its processor, a few seconds of work, kept in
 the user's cache folder. Imports nothing heavy, so that a command can start the compiler before it
 imports torch. Without a compiler, or with `LILLLM_NATIVE=0`, there is no library and torch does the
 work: slower, and the same up to rounding.
@@ -8,6 +8,7 @@ work: slower, and the same up to rounding.
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -18,7 +19,8 @@ import time
 from functools import cache
 from pathlib import Path
 
-FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O2", "-march=native", "-shared", "-fPIC")
+C_FLAGS = ("-std=gnu11", "-fopenmp")
 FAILURE_IS_BELIEVED_S = 24 * 3600
 """How long a compiler that failed is not asked again, seconds."""
 
@@ -35,7 +37,10 @@ def prebuild(name: str) -> None:
 
 @cache
 def load(name: str) -> ctypes.CDLL | None:
-    """The library of `name`.c; None where there can be none."""
+    """The library of `name`.c or `name`.cpp; None where there can be none.
+
+    What is C++ calls torch, which must have been imported.
+    """
     path = _built(name)
     if path is None:
         return None
@@ -47,19 +52,45 @@ def load(name: str) -> ctypes.CDLL | None:
 
 def _built(name: str) -> Path | None:
     """Where the library is, compiled now if need be; None where it cannot be or must not be."""
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "cc")), None)
-    if os.environ.get("LILLLM_NATIVE") == "0" or compiler is None:
+    if os.environ.get("LILLLM_NATIVE") == "0":
         return None
     try:
         source = Path(__file__).with_name(f"{name}.c")
+        source = source if source.is_file() else source.with_suffix(".cpp")
+        command = _command(source)
+        if command is None:
+            return None
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        path = home / "lilllm" / f"{name}-{_key(source, compiler)}.so"
+        path = home / "lilllm" / f"{name}-{_key(source, command)}.so"
         with _one_compiler:
             if not path.is_file() or not _is_ours(path) or _is_old_failure(path):
-                _compile(compiler, source, path)
+                _compile(command, path)
         return path if _is_ours(path) else None
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None  # no home, no room or no GCC
+
+
+def _command(source: Path) -> list[str] | None:
+    """What compiles a source, up to where the library goes; None where there is no compiler."""
+    in_c = source.suffix == ".c"
+    variable, names = ("CC", ("gcc", "cc")) if in_c else ("CXX", ("g++", "c++"))
+    compiler = os.environ.get(variable) or next(filter(shutil.which, names), None)
+    if compiler is None:
+        return None
+    command = [*compiler.split(), *FLAGS]
+    if in_c:
+        return [*command, *C_FLAGS, str(source), "-lm"]
+    torch = _torch_folder()
+    headers = "-std=gnu++17", f"-I{torch / 'include'}"
+    return [*command, *headers, str(source), f"-L{torch / 'lib'}", "-lc10"]
+
+
+def _torch_folder() -> Path:
+    """Where torch is installed; it is not imported."""
+    found = importlib.util.find_spec("torch")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def _is_old_failure(path: Path) -> bool:
@@ -77,35 +108,37 @@ def _is_ours(path: Path) -> bool:
     return all(stat.st_uid == user_id() and not stat.st_mode & 0o022 for stat in stats)
 
 
-def _compile(compiler: str, source: Path, path: Path) -> None:
+def _compile(command: list[str], path: Path) -> None:
     """Compile aside and rename, so that two processes may do it at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        command = [*compiler.split(), *FLAGS, "-o", str(made), str(source), "-lm"]
         # in a session of its own, so that Ctrl-C does not look like a compiler that cannot
-        done = subprocess.run(command, capture_output=True, timeout=60, start_new_session=True)
+        done = subprocess.run(
+            [*command, "-o", str(made)], capture_output=True, timeout=60, start_new_session=True
+        )
         if done.returncode > 0:  # an empty file: today's other processes do not try in vain
             made.write_bytes(b"")
         elif done.returncode < 0:
-            raise ChildProcessError(f"{compiler} was killed")
+            raise ChildProcessError(f"{command[0]} was killed")
         made.chmod(0o700)
         made.replace(path)
 
 
-def _key(source: Path, compiler: str) -> str:
+def _key(source: Path, command: list[str]) -> str:
     """A hash of everything that the library depends on; a home may be shared by machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         features = next(line for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         features = platform.processor()
-    headers = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.h")))
+    read = [*sorted(source.parent.glob("*.h")), source]
+    if source.suffix != ".c":
+        read.append(_torch_folder() / "version.py")
     parts = (
-        headers + source.read_bytes(),
-        " ".join(FLAGS).encode(),
-        compiler.encode(),
+        b"".join(path.read_bytes() for path in read),
+        " ".join(command).encode(),
         features.encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -28,9 +28,10 @@ from lilllm.training.hardware import (
 from lilllm.training.memory import StepMemory, micro_batch_rows, step_memory
 from lilllm.training.objectives.next_token import next_token_loss
 
-HEAP_SHARE = 0.40
+HEAP_SHARE, PACKED_HEAP_SHARE = 0.65, 0.10
 """What a CPU's heap holds beyond live tensors, as a share of the activations: freed blocks that
-no later tensor fits into. Measured with glibc's malloc (benchmarks/plan_memory.py)."""
+no later tensor fits into. The second where `keep_freed_memory` packs tensors. Measured with
+glibc's malloc (benchmarks/plan_memory.py)."""
 
 TRIAL_TOKENS = 4096
 """Tokens of the micro-batch that is timed, at most: seconds on a CPU, whatever the config."""
@@ -74,7 +75,7 @@ def run(config: Config, report: Report) -> Plan:
     Raises:
         RunError: the named device is not there.
     """
-    keep_freed_memory()
+    packed = keep_freed_memory()
     machine = resolve_machine(config)
     section = config.pretrain
     shape = resolve_shape(config.model, planned_vocab_size(config))
@@ -93,7 +94,7 @@ def run(config: Config, report: Report) -> Plan:
         "activations": memory.activations,
     }
     if machine.device == "cpu":
-        by_part["heap"] = int(HEAP_SHARE * memory.activations)
+        by_part["heap"] = int((PACKED_HEAP_SHARE if packed else HEAP_SHARE) * memory.activations)
         by_part["process"] = process
     total, available = sum(by_part.values()), memory_bytes(machine.device)
     fits = total <= available or not available  # 0: nobody tells

@@ -1,6 +1,7 @@
 """What the machine is and can do: device, precision, threads, peak arithmetic, memory."""
 
 import contextlib
+import ctypes
 import os
 import platform
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from lilllm.config import Config
 from lilllm.errors import RunError
+from lilllm.kernels import load
 
 # Dense bf16 TFLOP/s without sparsity, from NVIDIA's data sheets.
 GPU_PEAKS = {
@@ -178,19 +180,26 @@ def memory_bytes(device: str) -> int:
         return 0
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory instead of giving it back to the kernel at every free.
 
     Training frees and asks for the same large tensors each step; without this every step pays
-    for its page faults again (1.04 to 1.3 times the step here). Elsewhere it does nothing.
+    for its page faults again (1.04 to 1.3 times the step here). So that what is kept can be used,
+    tensors get their memory from kernels/allocator.cpp from now on, where a C++ compiler allows it.
+    Elsewhere than with glibc it does nothing.
+
+    Returns:
+        whether tensors get their memory there.
     """
     if not sys.platform.startswith("linux") or os.environ.get("LD_PRELOAD"):
-        return
-    import ctypes
-
+        return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
-        return
+        return False
     for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 1 << 28)):
         mallopt(option, value)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+    allocator = load("allocator")
+    if allocator is not None:
+        allocator.install()
+    return allocator is not None
