@@ -1,4 +1,4 @@
-/* Causal attention in bf16 for training on a CPU with AVX512-BF16, forward and backward.
+/* Causal attention in bf16 for training on a CPU with AVX512-BF16, or with AMX, forward and backward.
  *
  * torch's kernel leaves the units idle at narrow heads, and products over blocks in torch write every
  * score to memory several times. Here a block of scores is computed, made weights and used while it is
@@ -14,11 +14,17 @@
 
 #ifdef __AVX512BF16__
 #include "bf16.h"
+#include "amx.h"
 #include <math.h>
 #include <stdlib.h>
 
-#define QUERIES 24 /* rows of queries at once */
-#define KEYS 24    /* keys at once, even */
+#ifdef __AMX_BF16__
+#define QUERIES 32 /* rows of queries at once */
+#define KEYS 32    /* keys at once, even */
+#else
+#define QUERIES 24
+#define KEYS 24
+#endif
 
 static int up(int x, int to) { return (x + to - 1) / to * to; }
 
@@ -36,6 +42,25 @@ static char *zeros(size_t bytes) {
 
 /* ---- products ------------------------------------------------------------------------------ */
 
+#ifdef __AMX_BF16__
+/* c[M][N] = or += a[M][2 k] b[k][N]; N is a multiple of 32, k too unless it is less than 16. */
+static void product(int M, int N, int k, const half *a, int lda, const pair *b, int ldb, float *c,
+                    int ldc, int add) {
+    const size_t row = lda / 2;
+    for (int m = 0; m < M; m += 2 * TILE) {
+        shape_tiles(min(2 * TILE, M - m), min(TILE, k));
+        for (int n = 0; n < N; n += 2 * TILE) {
+            float *sums = c + (size_t)m * ldc + n;
+            if (add)
+                load_tiles(sums, ldc);
+            else
+                clear_tiles();
+            multiply_tiles(k, a + (size_t)m * lda, row, TILE * row, TILE, b + n, ldb, NULL);
+            store_tiles(sums, ldc);
+        }
+    }
+}
+#else
 /* c[MR][16 NR] = or += a[MR][2 k] b[k][16 NR]; all in registers once MR and NR are constants. */
 ALWAYS void tile(const int MR, const int NR, int k, const half *a, int lda, const pair *b, int ldb,
                  float *c, int ldc, int add) {
@@ -78,6 +103,7 @@ static void product(int M, int N, int k, const half *a, int lda, const pair *b, 
         TILES(1, 2);
     }
 }
+#endif
 
 /* Pairs of columns: x[rows][2 pairs] as y[pairs][rows]. */
 static void pair_columns(int rows, int pairs, const half *x, pair *y, int ldy) {
@@ -166,6 +192,8 @@ int attend_forward(int N, int G, int T, int R, int K, int threads, const half *q
         const int L = T * R, W = up(T, 64);
         Forward w;
         char *memory = NULL; /* of threads that get a head */
+        Shapes before;
+        begin_tiles(&before);
         float sums[QUERIES];
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < N; n++) {
@@ -197,6 +225,7 @@ int attend_forward(int N, int G, int T, int R, int K, int threads, const half *q
                             narrow(_mm512_div_ps(_mm512_loadu_ps(w.mixed + i * K + c), _mm512_set1_ps(sums[i]))));
             }
         }
+        end_tiles(&before);
         free(memory);
     }
     return failed;
@@ -269,6 +298,8 @@ int attend_backward(int N, int G, int T, int R, int K, int threads, const half *
         const int L = T * R, W = up(L, 64);
         Backward w;
         char *memory = NULL; /* of threads that get a head */
+        Shapes before;
+        begin_tiles(&before);
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < N; n++) {
             if (memory == NULL && (memory = zeros(lay_out_backward(&w, NULL, T, R, K))) == NULL) {
@@ -321,6 +352,7 @@ int attend_backward(int N, int G, int T, int R, int K, int threads, const half *
                         q_grad[((size_t)n * L + r + i) * K + c] = some[i];
                 }
         }
+        end_tiles(&before);
         free(memory);
     }
     return failed;

@@ -1,4 +1,4 @@
-/* The three products of linear layers in bf16 for training on a CPU with AVX512-BF16.
+/* The three products of linear layers in bf16 for training on a CPU with AVX512-BF16, or with AMX.
  *
  * torch's products lose an eighth of the units' speed on matrices that come from memory, make a bf16 copy
  * of the weights first, and round the gradients of weights to bf16. Here the weights are read in fp32,
@@ -9,46 +9,36 @@
  * ../model/native_linear.py calls it. Shapes: M rows, N outputs, K inputs, the last two multiples of 32. Layers
  * that read the same input are computed together: x is [M, K], and for each layer y and its gradient g are
  * [M, N], w is [N, K]. `room` is memory for the copies, aligned to 64 bytes. The gradients of weights are
- * summed `step` rows at a time, an even number.
+ * summed `step` rows at a time, a multiple of 32.
  *
  * Source: Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication". */
 
 #ifdef __AVX512BF16__
 #include "bf16.h"
+#include "amx.h"
 #include <omp.h>
 
-#define ROWS 8       /* of a tile, whose sums stay in registers */
-#define COLUMNS 32   /* of a tile */
-#define BLOCK 128    /* rows that stay in a core's cache while all columns pass */
-#define PAIRS 2      /* of rows that are paired in turns, so that a line is filled while it is near */
+#ifdef __AMX_BF16__
+#define ROWS 32           /* of a tile of sums */
+#define SOME(rows) (rows) /* of fewer than ROWS that are computed at once */
+#define STORE _mm512_stream_si512
+#else
+#define ROWS 8 /* of a tile, whose sums stay in registers */
+#define SOME(rows) 1
+#define STORE _mm512_storeu_si512
+#endif
+#define COLUMNS 32 /* of a tile */
+#define BLOCK 128  /* rows that stay in a core's cache while all columns pass */
+#define PAIRS 2    /* of rows that are paired in turns, so that a line is filled while it is near */
 
 typedef __m512 Sums[ROWS][2];
 
 /* Matrices come from memory, faster if asked for ahead; an address past the end does no harm. */
 ALWAYS void prefetch(const void *at) { _mm_prefetch(at, _MM_HINT_T0); }
 
-/* One of BLOCK / ROWS parts of the `k` pairs of 32 columns that a block will need next. */
-ALWAYS void prefetch_part(int part, int k, const pair *next) {
-    const int lines = (2 * k * ROWS + BLOCK - 1) / BLOCK;
-    for (int i = part * lines; i < (part + 1) * lines; i++) _mm_prefetch(next + 16 * i, _MM_HINT_T1);
-}
-
-ALWAYS void clear(const int R, Sums sums) {
-    UNROLL for (int i = 0; i < R; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
-}
-
-/* sums[R][32] += a[R][k] b[k][32] for pairs; a's rows and pairs lie `row` and `step` pairs apart. */
-ALWAYS void multiply(const int R, int k, const half *a, size_t row, size_t step, const pair *b, Sums sums) {
-    for (int p = 0; p < k; p++, b += COLUMNS) {
-        const __m512bh left = (__m512bh)_mm512_load_si512(b), right = (__m512bh)_mm512_load_si512(b + 16);
-        UNROLL for (int i = 0; i < R; i++) {
-            int32_t two;
-            memcpy(&two, a + 2 * (i * row + p * step), 4);
-            const __m512bh all = (__m512bh)_mm512_set1_epi32(two);
-            sums[i][0] = _mm512_dpbf16_ps(sums[i][0], all, left);
-            sums[i][1] = _mm512_dpbf16_ps(sums[i][1], all, right);
-        }
-    }
+/* Of the `k` pairs of 32 columns after b, which a block needs next, what rows m.. shall ask for. */
+ALWAYS const pair *next_part(int m, size_t k, const pair *b) {
+    return b + k * COLUMNS + m % BLOCK * k * COLUMNS / BLOCK;
 }
 
 /* This thread's share of `count`: from *first to the result. */
@@ -65,16 +55,77 @@ typedef struct {
     const pair *b;
 } Factors;
 
+#ifdef __AMX_BF16__
+/* sums[R][32] of rows m.. and columns n.. of the sum of `count` products. */
+ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, Sums sums) {
+    shape_tiles(R, TILE);
+    clear_tiles();
+    for (const Factors *part = parts; part < parts + count; part++) {
+        const size_t pairs = part->K / 2;
+        const pair *b = part->b + n * pairs;
+        multiply_tiles(pairs, part->a + m * 2 * pairs, pairs, TILE * pairs, TILE, b, COLUMNS, next_part(m, pairs, b));
+    }
+    store_tiles((float *)sums, COLUMNS);
+}
+
+/* sums[32][32] of a gradient's rows n.. and columns k.., with g as pair_gradient and x as pair_rows made it. */
+ALWAYS void gradient_of(int n, int k, size_t pairs, const pair *g, const pair *x, Sums sums) {
+    shape_tiles(ROWS, TILE);
+    clear_tiles();
+    const pair *b = x + k * pairs;
+    multiply_tiles(pairs, g + n * pairs, TILE, TILE * pairs, TILE * TILE, b, COLUMNS, next_part(n, pairs, b));
+    store_tiles((float *)sums, COLUMNS);
+}
+#else
+ALWAYS void clear(const int R, Sums sums) {
+    UNROLL for (int i = 0; i < R; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
+}
+
+ALWAYS void prefetch_next(const int R, int m, size_t k, const pair *b) {
+    const char *next = (const char *)next_part(m, k, b);
+    for (size_t byte = 0; byte < 4 * k * COLUMNS * R / BLOCK; byte += 64) _mm_prefetch(next + byte, _MM_HINT_T1);
+}
+
+/* sums[R][32] += a[R][k] b[k][32] for pairs; a's rows and pairs lie `row` and `step` pairs apart. */
+ALWAYS void multiply(const int R, int k, const half *a, size_t row, size_t step, const pair *b, Sums sums) {
+    for (int p = 0; p < k; p++, b += COLUMNS) {
+        const __m512bh left = (__m512bh)_mm512_load_si512(b), right = (__m512bh)_mm512_load_si512(b + 16);
+        UNROLL for (int i = 0; i < R; i++) {
+            int32_t two;
+            memcpy(&two, a + 2 * (i * row + p * step), 4);
+            const __m512bh all = (__m512bh)_mm512_set1_epi32(two);
+            sums[i][0] = _mm512_dpbf16_ps(sums[i][0], all, left);
+            sums[i][1] = _mm512_dpbf16_ps(sums[i][1], all, right);
+        }
+    }
+}
+
+/* sums[R][32] of rows m.. and columns n.. of the sum of `count` products. */
+ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, Sums sums) {
+    clear(R, sums);
+    for (const Factors *part = parts; part < parts + count; part++) {
+        const size_t pairs = part->K / 2;
+        const pair *b = part->b + n * pairs;
+        prefetch_next(R, m, pairs, b);
+        multiply(R, pairs, part->a + m * 2 * pairs, pairs, 1, b, sums);
+    }
+}
+
+/* sums[8][32] of a gradient's rows n.. and columns k.., with g as pair_gradient and x as pair_rows made it. */
+ALWAYS void gradient_of(int n, int k, size_t pairs, const pair *g, const pair *x, Sums sums) {
+    clear(ROWS, sums);
+    const pair *b = x + k * pairs;
+    prefetch_next(ROWS, n, pairs, b);
+    multiply(ROWS, pairs, (const half *)(g + n * pairs), 1, ROWS, b, sums);
+}
+#endif
+
 /* c[R][32] at row m and column n of the sum of `count` products. */
 ALWAYS void rows_of(const int R, int m, int n, int N, int count, const Factors *parts, half *c) {
     Sums sums;
-    clear(R, sums);
-    for (const Factors *part = parts; part < parts + count; part++) {
-        const int K = part->K;
-        multiply(R, K / 2, part->a + (size_t)m * K, K / 2, 1, part->b + (size_t)n * (K / 2), sums);
-    }
+    sum_of(R, m, n, count, parts, sums);
     UNROLL for (int i = 0; i < R; i++)
-        _mm512_storeu_si512(c + (size_t)(m + i) * N + n, (__m512i)_mm512_cvtne2ps_pbh(sums[i][1], sums[i][0]));
+        STORE((void *)(c + (size_t)(m + i) * N + n), (__m512i)_mm512_cvtne2ps_pbh(sums[i][1], sums[i][0]));
 }
 
 /* c[M][N] = the sum of `count` products; every thread of a team calls it. */
@@ -84,12 +135,8 @@ static void sum_products(int M, int N, int count, const Factors *parts, half *c)
         for (int n = 0; n < N; n += COLUMNS) {
             const int end = min(block + BLOCK, min(M, last * ROWS));
             int m = block;
-            for (; m + ROWS <= end; m += ROWS) {
-                for (const Factors *part = parts; part < parts + count; part++)
-                    prefetch_part((m - block) / ROWS, part->K / 2, part->b + (size_t)(n + COLUMNS) * (part->K / 2));
-                rows_of(ROWS, m, n, N, count, parts, c);
-            }
-            for (; m < end; m++) rows_of(1, m, n, N, count, parts, c);
+            for (; m + ROWS <= end; m += ROWS) rows_of(ROWS, m, n, N, count, parts, c);
+            for (; m < end; m += SOME(end - m)) rows_of(SOME(end - m), m, n, N, count, parts, c);
         }
 }
 
@@ -148,39 +195,71 @@ static void pair_weights(int N, int K, const float *w, pair *inputs, pair *outpu
         }
 }
 
-/* x[M][N] as [N / W][M / 2, rounded up][W] pairs of rows; W is 8 or 32. */
-ALWAYS void pair_rows(const int W, int M, int N, const half *x, pair *to) {
-    const int pairs = (M + 1) / 2;
+/* Pairs of M rows, a multiple of 16: zeros where there is no row. */
+ALWAYS int pairs_of(int M) { return (M + 31) / 32 * 16; }
+
+/* Pair p of rows of x[M][N], 16 columns from n on. */
+ALWAYS __m512i pair_at(int p, int n, int M, int N, const half *x) {
+    const half *at = x + (size_t)p * 2 * N + n;
+    const __m256i zero = _mm256_setzero_si256();
+    return paired(2 * p < M ? get(at) : zero, 2 * p + 1 < M ? get(at + N) : zero);
+}
+
+/* x[M][N] as [N / 32][pairs][32] pairs of rows. */
+static void pair_rows(int M, int N, const half *x, pair *to) {
+    const int pairs = pairs_of(M);
     int first, last = share(pairs, &first);
     for (int some = first; some < last; some += PAIRS)
         for (int n = 0; n < N; n += 16)
             for (int p = some; p < min(some + PAIRS, last); p++) {
-                const half *at = x + (size_t)p * 2 * N + n;
-                pair *out = to + (size_t)(n / W) * pairs * W + (size_t)p * W + n % W;
-                prefetch(at + PAIRS * 2 * N);
-                prefetch(at + (PAIRS * 2 + 1) * N);
-                const __m256i next = 2 * p + 1 < M ? get(at + N) : _mm256_setzero_si256();
-                const __m512i both = paired(get(at), next);
-                if (W == COLUMNS) {
-                    _mm512_stream_si512((void *)out, both);
-                } else {
-                    _mm256_store_si256((void *)out, _mm512_castsi512_si256(both));
-                    _mm256_store_si256((void *)(out + (size_t)pairs * W), _mm512_extracti64x4_epi64(both, 1));
-                }
+                prefetch(x + (size_t)(p + PAIRS) * 2 * N + n);
+                prefetch(x + ((size_t)(p + PAIRS) * 2 + 1) * N + n);
+                pair *out = to + (size_t)(n / COLUMNS) * pairs * COLUMNS + (size_t)p * COLUMNS + n % COLUMNS;
+                _mm512_stream_si512((void *)out, pair_at(p, n, M, N, x));
             }
 }
 
-/* w_grad[N][K] = or += what some rows give, as pair_rows made them; every thread of a team calls it. */
+#ifdef __AMX_BF16__
+/* g[M][N] as [N / 16][pairs / 16][16][16] pairs of rows, of the same column side by side. */
+static void pair_gradient(int M, int N, const half *g, pair *to) {
+    const int pairs = pairs_of(M);
+    int first, last = share(pairs / TILE, &first);
+    for (int p = first * TILE; p < last * TILE; p += TILE)
+        for (int n = 0; n < N; n += TILE) {
+            __m512i x[16];
+            UNROLL for (int i = 0; i < 16; i++) x[i] = pair_at(p + i, n, M, N, g);
+            transpose(x);
+            pair *out = to + (size_t)n * pairs + (size_t)p * TILE;
+            UNROLL for (int i = 0; i < 16; i++) _mm512_store_si512(out + TILE * i, x[i]);
+        }
+}
+#else
+/* g[M][N] as [N / 8][pairs][8] pairs of rows. */
+static void pair_gradient(int M, int N, const half *g, pair *to) {
+    const int pairs = pairs_of(M);
+    int first, last = share(pairs, &first);
+    for (int some = first; some < last; some += PAIRS)
+        for (int n = 0; n < N; n += 16)
+            for (int p = some; p < min(some + PAIRS, last); p++) {
+                prefetch(g + (size_t)(p + PAIRS) * 2 * N + n);
+                prefetch(g + ((size_t)(p + PAIRS) * 2 + 1) * N + n);
+                const __m512i both = pair_at(p, n, M, N, g);
+                pair *out = to + (size_t)n * pairs + (size_t)p * ROWS;
+                _mm256_store_si256((void *)out, _mm512_castsi512_si256(both));
+                _mm256_store_si256((void *)(out + (size_t)pairs * ROWS), _mm512_extracti64x4_epi64(both, 1));
+            }
+}
+#endif
+
+/* w_grad[N][K] = or += what some rows give; every thread of a team calls it. */
 static void add_weight_gradient(int N, int K, int pairs, const pair *g, const pair *x, float *w_grad,
                                 int is_first, int is_last) {
     int first, last = share(N / ROWS, &first);
     for (int block = first * ROWS; block < last * ROWS; block += BLOCK)
         for (int k = 0; k < K; k += COLUMNS)
             for (int n = block; n < min(block + BLOCK, last * ROWS); n += ROWS) {
-                prefetch_part((n - block) / ROWS, pairs, x + (size_t)(k + COLUMNS) * pairs);
                 Sums sums;
-                clear(ROWS, sums);
-                multiply(ROWS, pairs, (const half *)(g + (size_t)n * pairs), 1, ROWS, x + (size_t)k * pairs, sums);
+                gradient_of(n, k, pairs, g, x, sums);
                 UNROLL for (int i = 0; i < ROWS; i++)
                     UNROLL for (int j = 0; j < 2; j++) {
                         float *at = w_grad + (size_t)(n + i) * K + k + 16 * j;
@@ -205,11 +284,14 @@ void linear_forward(int M, int K, int count, int threads, const int *N, const ha
             pair_weights(N[i], K, w[i], room + at, outputs == NULL ? NULL : outputs + at);
         }
         for (int m = 0; m < M && rows != NULL; m += step)
-            pair_rows(COLUMNS, min(step, M - m), K, x + (size_t)m * K, rows + (size_t)m / 2 * K);
+            pair_rows(min(step, M - m), K, x + (size_t)m * K, rows + (size_t)m / 2 * K);
         _mm_sfence();
 #pragma omp barrier
+        Shapes before;
+        begin_tiles(&before);
         for (int i = 0, done = 0; i < count; done += N[i++])
             sum_products(M, N[i], 1, &(Factors){K, x, room + (size_t)done * (K / 2)}, y[i]);
+        end_tiles(&before);
     }
 }
 
@@ -220,24 +302,34 @@ void linear_input_gradient(int M, int K, int count, int threads, const int *N, c
     for (int i = 0, done = 0; i < count; done += N[i++])
         parts[i] = (Factors){N[i], g[i], outputs + (size_t)done * (K / 2)};
 #pragma omp parallel num_threads(threads)
-    sum_products(M, K, count, parts, x_grad);
+    {
+        Shapes before;
+        begin_tiles(&before);
+        sum_products(M, K, count, parts, x_grad);
+        end_tiles(&before);
+    }
 }
 
 /* The gradients of w: g^T x, with the `rows` of the forward pass; room for min(M, step) rows, rounded up
- * to 2, of all g. Every w_grad is aligned as `room` is. */
+ * to 32, of all g. Every w_grad is aligned as `room` is. */
 void linear_weight_gradient(int M, int K, int count, int threads, const int *N, const half **g,
                             const pair *rows, float **w_grad, pair *room, int step) {
 #pragma omp parallel num_threads(threads)
-    for (int m = 0; m < M; m += step) {
-        const int some = min(step, M - m), pairs = (some + 1) / 2;
-        pair *gs = room;
-        for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
-            pair_rows(ROWS, some, N[i], g[i] + (size_t)m * N[i], gs);
+    {
+        Shapes before;
+        begin_tiles(&before);
+        for (int m = 0; m < M; m += step) {
+            const int some = min(step, M - m), pairs = pairs_of(some);
+            pair *gs = room;
+            for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
+                pair_gradient(some, N[i], g[i] + (size_t)m * N[i], gs);
 #pragma omp barrier
-        gs = room;
-        for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
-            add_weight_gradient(N[i], K, pairs, gs, rows + (size_t)m / 2 * K, w_grad[i], m == 0, m + step >= M);
+            gs = room;
+            for (int i = 0; i < count; gs += (size_t)N[i++] * pairs)
+                add_weight_gradient(N[i], K, pairs, gs, rows + (size_t)m / 2 * K, w_grad[i], m == 0, m + step >= M);
 #pragma omp barrier
+        }
+        end_tiles(&before);
     }
 }
 #endif

@@ -17,7 +17,7 @@ LEAST_WORK = 2**24
 LEAST_ROWS = 256
 """Rows below which the copy of the weights does."""
 STEP = 1024
-"""Rows that are copied at once for the gradients of weights, even."""
+"""Rows that are copied at once for the gradients of weights, a multiple of 32."""
 
 
 def is_faster(rows: int, inputs: int, *outputs: int) -> bool:
@@ -89,7 +89,7 @@ def _outputs(
 ) -> list[Tensor]:
     ys = [x.new_empty(*x.shape[:-1], len(weight)) for weight in weights]
     outputs = x.new_empty(keep_weights * sum(map(len, weights)), x.shape[-1])
-    return [*ys, outputs, x.new_empty(keep_x * (_rows(x) + _rows(x) % 2), x.shape[-1])]
+    return [*ys, outputs, x.new_empty(keep_x * (_rows(x) + -_rows(x) % 32), x.shape[-1])]
 
 
 @torch.library.custom_op("lilllm::linear_input_gradient", mutates_args=())
