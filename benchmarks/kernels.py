@@ -1,6 +1,6 @@
 """The C kernels of bf16 training against what torch compiles for the same, in turns.
 
-    python benchmarks/kernels.py [--rounds 15]
+    python benchmarks/kernels.py [--rounds 15] [--out FILE]
 
 Attention of one layer, against products over blocks, and the feed-forward networks of 12 layers
 with weights of their own, so that they come from memory as in a training step, against torch's
@@ -79,7 +79,8 @@ PIECES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
     if native_attention.library("attention") is None:
         raise SystemExit("no C compiler, or a processor without AVX512-BF16")
     keep_freed_memory()
@@ -88,10 +89,10 @@ def main() -> None:
         ways = {"torch": torch.compile(in_torch, dynamic=False), "c": in_c}
         for shape, sizes in SHAPES.items():
             torch.manual_seed(0)
-            figures = compare(ways, in_torch, draw(*sizes), rounds)
+            figures = compare(ways, in_torch, draw(*sizes), options.rounds)
             result["pieces"].setdefault(piece, {})[shape] = figures
             print(piece, shape, figures)
-    OUT.write_text(json.dumps(result, indent=2) + "\n")
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def compare(

@@ -21,7 +21,7 @@
 #ifdef __AMX_BF16__
 #define ROWS 32           /* of a tile of sums */
 #define SOME(rows) (rows) /* of fewer than ROWS that are computed at once */
-#define STORE _mm512_stream_si512
+#define STORE _mm512_stream_si512 /* past the cache, in which there is no room for what is made */
 #else
 #define ROWS 8 /* of a tile, whose sums stay in registers */
 #define SOME(rows) 1
@@ -138,6 +138,7 @@ static void sum_products(int M, int N, int count, const Factors *parts, half *c)
             for (; m + ROWS <= end; m += ROWS) rows_of(ROWS, m, n, N, count, parts, c);
             for (; m < end; m += SOME(end - m)) rows_of(SOME(end - m), m, n, N, count, parts, c);
         }
+    _mm_sfence();
 }
 
 /* Turn 16 rows of 16 pairs into 16 columns. */

@@ -73,6 +73,20 @@ def test_products_and_gradients(rows: int, inputs: int, outputs: list[int]) -> N
 
 
 @needs_kernel
+def test_torch_multiplies_in_the_same_threads() -> None:
+    """With AMX both shape its registers to their needs, and leave them so."""
+    x, weights = draw(300, 512, [96])
+    left, right = x.detach()[:37], weights[0].detach().bfloat16()[:45]
+    product = left @ right.T
+    ours = native_linear(x, weights)
+    for _ in range(3):
+        assert torch.equal(left @ right.T, product)
+        again = native_linear(x, weights)
+        assert torch.equal(again[0], ours[0])
+        gradients(again, [x, *weights])
+
+
+@needs_kernel
 def test_layers_of_the_transformer_use_it_in_bf16_alone(calls: list[int]) -> None:
     model, ids = Transformer(Shape(64, 64, 1, 2, 1, 96, 16), seed=0), torch.arange(16)[None]
     exact = model(ids)
