@@ -42,8 +42,9 @@ struct Packed final : c10::Allocator {
 
 } // namespace
 
-/* From now on; tensors that are there already free their memory as before. */
-extern "C" void install() {
+/* From now on; tensors that are there already free their memory as before. Returns whether it was allowed. */
+extern "C" int install() {
     static Packed *const packed = new Packed; /* tensors may outlive the end of main */
     c10::SetCPUAllocator(packed);
+    return c10::GetCPUAllocator() == packed;
 }

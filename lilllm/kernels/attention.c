@@ -5,7 +5,7 @@
  * in the cache. Scores, weights and sums are fp32; what products read is bf16. Every head of keys
  * is one thread's alone, so results do not depend on the number of threads.
  *
- * ../model/native_attention.py calls it. Shapes: N heads of keys of all texts, G of them a text, T
+ * ../model/native_attention.py calls it. TileConfig: N heads of keys of all texts, G of them a text, T
  * positions, R query heads to a head of keys, K head width, a multiple of 32. q is [N, T R, K], scaled;
  * k and v are [N, T, K]. Equal segments [N / G, T] are adjacent, or NULL: one segment.
  *
@@ -25,6 +25,7 @@
 #define QUERIES 24
 #define KEYS 24
 #endif
+_Static_assert(KEYS <= 32 && KEYS % 2 == 0, "half of the keys are one step of a product");
 
 static int up(int x, int to) { return (x + to - 1) / to * to; }
 
@@ -43,12 +44,12 @@ static char *zeros(size_t bytes) {
 /* ---- products ------------------------------------------------------------------------------ */
 
 #ifdef __AMX_BF16__
-/* c[M][N] = or += a[M][2 k] b[k][N]; N is a multiple of 32, k too unless it is less than 16. */
+/* c[M][N] = or += a[M][2 k] b[k][N]; N is a multiple of 32, k of 16 unless it is less. */
 static void product(int M, int N, int k, const half *a, int lda, const pair *b, int ldb, float *c,
                     int ldc, int add) {
     const size_t row = lda / 2;
     for (int m = 0; m < M; m += 2 * TILE) {
-        shape_tiles(min(2 * TILE, M - m), min(TILE, k));
+        configure_tiles(min(2 * TILE, M - m), min(TILE, k));
         for (int n = 0; n < N; n += 2 * TILE) {
             float *sums = c + (size_t)m * ldc + n;
             if (add)
@@ -192,7 +193,7 @@ int attend_forward(int N, int G, int T, int R, int K, int threads, const half *q
         const int L = T * R, W = up(T, 64);
         Forward w;
         char *memory = NULL; /* of threads that get a head */
-        Shapes before;
+        TileConfig before;
         begin_tiles(&before);
         float sums[QUERIES];
 #pragma omp for schedule(dynamic)
@@ -298,7 +299,7 @@ int attend_backward(int N, int G, int T, int R, int K, int threads, const half *
         const int L = T * R, W = up(L, 64);
         Backward w;
         char *memory = NULL; /* of threads that get a head */
-        Shapes before;
+        TileConfig before;
         begin_tiles(&before);
 #pragma omp for schedule(dynamic)
         for (int n = 0; n < N; n++) {

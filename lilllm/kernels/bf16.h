@@ -35,8 +35,5 @@ ALWAYS __m512 power_of_2(__m512 x) {
     return _mm512_scalef_ps(y, whole);
 }
 
-/* By these functions a library is known that was compiled for such a processor, or for one with AMX too. */
+/* By this function a library that was compiled for such a processor is known. */
 int needs_avx512_bf16(void) { return 1; }
-#ifdef __AMX_BF16__
-int needs_amx(void) { return 1; }
-#endif

@@ -8,7 +8,6 @@ work: slower, and the same up to rounding.
 
 import ctypes
 import hashlib
-import importlib.util
 import os
 import platform
 import shutil
@@ -37,10 +36,7 @@ def prebuild(name: str) -> None:
 
 @cache
 def load(name: str) -> ctypes.CDLL | None:
-    """The library of `name`.c or `name`.cpp; None where there can be none.
-
-    What is C++ calls torch, which must have been imported.
-    """
+    """The library of `name`.c or `name`.cpp, which calls torch; None where there can be none."""
     path = _built(name)
     if path is None:
         return None
@@ -57,40 +53,40 @@ def _built(name: str) -> Path | None:
     try:
         source = Path(__file__).with_name(f"{name}.c")
         source = source if source.is_file() else source.with_suffix(".cpp")
-        command = _command(source)
+        command = _command(source.suffix)
         if command is None:
             return None
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         path = home / "lilllm" / f"{name}-{_key(source, command)}.so"
         with _one_compiler:
             if not path.is_file() or not _is_ours(path) or _is_old_failure(path):
-                _compile(command, path)
+                _compile([*command, str(source), *_libraries(source.suffix)], path)
         return path if _is_ours(path) else None
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None  # no home, no room or no GCC
 
 
-def _command(source: Path) -> list[str] | None:
-    """What compiles a source, up to where the library goes; None where there is no compiler."""
-    in_c = source.suffix == ".c"
-    variable, names = ("CC", ("gcc", "cc")) if in_c else ("CXX", ("g++", "c++"))
+def _command(suffix: str) -> list[str] | None:
+    """What compiles a source of that kind; None where there is no compiler."""
+    variable, names = ("CC", ("gcc", "cc")) if suffix == ".c" else ("CXX", ("g++", "c++"))
     compiler = os.environ.get(variable) or next(filter(shutil.which, names), None)
     if compiler is None:
         return None
     command = [*compiler.split(), *FLAGS]
-    if in_c:
-        return [*command, *C_FLAGS, str(source), "-lm"]
-    torch = _torch_folder()
-    headers = "-std=gnu++17", f"-I{torch / 'include'}"
-    return [*command, *headers, str(source), f"-L{torch / 'lib'}", "-lc10"]
+    if suffix == ".c":
+        return [*command, *C_FLAGS]
+    return [*command, "-std=gnu++17", f"-I{_torch_folder() / 'include'}"]
+
+
+def _libraries(suffix: str) -> list[str]:
+    """What stands behind the source, so that what it needs is found there."""
+    return ["-lm"] if suffix == ".c" else [f"-L{_torch_folder() / 'lib'}", "-lc10"]
 
 
 def _torch_folder() -> Path:
-    """Where torch is installed; it is not imported."""
-    found = importlib.util.find_spec("torch")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    import torch  # what is C++ is a part of it
+
+    return Path(torch.__file__).parent
 
 
 def _is_old_failure(path: Path) -> bool:
@@ -115,12 +111,16 @@ def _compile(command: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         # in a session of its own, so that Ctrl-C does not look like a compiler that cannot
-        done = subprocess.run(
-            [*command, "-o", str(made)], capture_output=True, timeout=60, start_new_session=True
-        )
-        if done.returncode > 0:  # an empty file: today's other processes do not try in vain
+        call = [*command, "-o", str(made)]
+        try:
+            code = subprocess.run(
+                call, capture_output=True, timeout=60, start_new_session=True
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = 1
+        if code > 0:  # an empty file: today's other processes do not try in vain
             made.write_bytes(b"")
-        elif done.returncode < 0:
+        elif code < 0:
             raise ChildProcessError(f"{command[0]} was killed")
         made.chmod(0o700)
         made.replace(path)
@@ -136,9 +136,11 @@ def _key(source: Path, command: list[str]) -> str:
     read = [*sorted(source.parent.glob("*.h")), source]
     if source.suffix != ".c":
         read.append(_torch_folder() / "version.py")
+    compiler = Path(shutil.which(command[0]) or command[0]).resolve()
     parts = (
         b"".join(path.read_bytes() for path in read),
         " ".join(command).encode(),
+        f"{compiler} {compiler.stat().st_size} {compiler.stat().st_mtime_ns}".encode(),
         features.encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -6,7 +6,7 @@
  * written in fp32 as they were summed. Every sum runs in one order, so results do not depend on the
  * number of threads.
  *
- * ../model/native_linear.py calls it. Shapes: M rows, N outputs, K inputs, the last two multiples of 32. Layers
+ * ../model/native_linear.py calls it. TileConfig: M rows, N outputs, K inputs, the last two multiples of 32. Layers
  * that read the same input are computed together: x is [M, K], and for each layer y and its gradient g are
  * [M, N], w is [N, K]. `room` is memory for the copies, aligned to 64 bytes. The gradients of weights are
  * summed `step` rows at a time, a multiple of 32.
@@ -20,11 +20,11 @@
 
 #ifdef __AMX_BF16__
 #define ROWS 32           /* of a tile of sums */
-#define SOME(rows) (rows) /* of fewer than ROWS that are computed at once */
+#define TAIL_ROWS(rows) (rows) /* of fewer than ROWS that are computed at once */
 #define STORE _mm512_stream_si512 /* past the cache, in which there is no room for what is made */
 #else
 #define ROWS 8 /* of a tile, whose sums stay in registers */
-#define SOME(rows) 1
+#define TAIL_ROWS(rows) 1
 #define STORE _mm512_storeu_si512
 #endif
 #define COLUMNS 32 /* of a tile */
@@ -48,6 +48,26 @@ static int share(int count, int *first) {
     return (int)((int64_t)count * (me + 1) / threads);
 }
 
+/* Tiles from row to row_end and from column to column_end. */
+typedef struct {
+    int row, row_end, column, column_end;
+} Part;
+
+/* This thread's next part of rows x columns tiles, of which it had `done` rows; 0 if there is none. Where
+ * rows alone are too few for an even share, columns are divided too. */
+static int next_tiles(int rows, int columns, int *done, Part *part) {
+    const int parts = min(columns, (4 * omp_get_num_threads() + rows - 1) / rows);
+    int first;
+    const int last = share(rows * parts, &first), at = first + *done;
+    if (at >= last) return 0;
+    part->row = at % rows;
+    part->row_end = min(rows, part->row + last - at);
+    part->column = (int)((int64_t)columns * (at / rows) / parts);
+    part->column_end = (int)((int64_t)columns * (at / rows + 1) / parts);
+    *done += part->row_end - part->row;
+    return 1;
+}
+
 /* A factor of a sum of products: a[M][K] times what `b`, [N / 32][K / 2][32] pairs, is a copy of. */
 typedef struct {
     int K;
@@ -58,7 +78,7 @@ typedef struct {
 #ifdef __AMX_BF16__
 /* sums[R][32] of rows m.. and columns n.. of the sum of `count` products. */
 ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, Sums sums) {
-    shape_tiles(R, TILE);
+    configure_tiles(R, TILE);
     clear_tiles();
     for (const Factors *part = parts; part < parts + count; part++) {
         const size_t pairs = part->K / 2;
@@ -70,7 +90,7 @@ ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, S
 
 /* sums[32][32] of a gradient's rows n.. and columns k.., with g as pair_gradient and x as pair_rows made it. */
 ALWAYS void gradient_of(int n, int k, size_t pairs, const pair *g, const pair *x, Sums sums) {
-    shape_tiles(ROWS, TILE);
+    configure_tiles(ROWS, TILE);
     clear_tiles();
     const pair *b = x + k * pairs;
     multiply_tiles(pairs, g + n * pairs, TILE, TILE * pairs, TILE * TILE, b, COLUMNS, next_part(n, pairs, b));
@@ -129,15 +149,16 @@ ALWAYS void rows_of(const int R, int m, int n, int N, int count, const Factors *
 }
 
 /* c[M][N] = the sum of `count` products; every thread of a team calls it. */
-static void sum_products(int M, int N, int count, const Factors *parts, half *c) {
-    int first, last = share((M + ROWS - 1) / ROWS, &first);
-    for (int block = first * ROWS; block < min(M, last * ROWS); block += BLOCK)
-        for (int n = 0; n < N; n += COLUMNS) {
-            const int end = min(block + BLOCK, min(M, last * ROWS));
-            int m = block;
-            for (; m + ROWS <= end; m += ROWS) rows_of(ROWS, m, n, N, count, parts, c);
-            for (; m < end; m += SOME(end - m)) rows_of(SOME(end - m), m, n, N, count, parts, c);
-        }
+static void sum_products(int M, int N, int count, const Factors *factors, half *c) {
+    Part part;
+    for (int done = 0; next_tiles((M + ROWS - 1) / ROWS, N / COLUMNS, &done, &part);)
+        for (int block = part.row * ROWS; block < min(M, part.row_end * ROWS); block += BLOCK)
+            for (int n = part.column * COLUMNS; n < part.column_end * COLUMNS; n += COLUMNS) {
+                const int end = min(block + BLOCK, min(M, part.row_end * ROWS));
+                int m = block;
+                for (; m + ROWS <= end; m += ROWS) rows_of(ROWS, m, n, N, count, factors, c);
+                for (; m < end; m += TAIL_ROWS(end - m)) rows_of(TAIL_ROWS(end - m), m, n, N, count, factors, c);
+            }
     _mm_sfence();
 }
 
@@ -255,22 +276,23 @@ static void pair_gradient(int M, int N, const half *g, pair *to) {
 /* w_grad[N][K] = or += what some rows give; every thread of a team calls it. */
 static void add_weight_gradient(int N, int K, int pairs, const pair *g, const pair *x, float *w_grad,
                                 int is_first, int is_last) {
-    int first, last = share(N / ROWS, &first);
-    for (int block = first * ROWS; block < last * ROWS; block += BLOCK)
-        for (int k = 0; k < K; k += COLUMNS)
-            for (int n = block; n < min(block + BLOCK, last * ROWS); n += ROWS) {
-                Sums sums;
-                gradient_of(n, k, pairs, g, x, sums);
-                UNROLL for (int i = 0; i < ROWS; i++)
-                    UNROLL for (int j = 0; j < 2; j++) {
-                        float *at = w_grad + (size_t)(n + i) * K + k + 16 * j;
-                        if (!is_first) sums[i][j] = _mm512_add_ps(sums[i][j], _mm512_load_ps(at));
-                        if (is_last)
-                            _mm512_stream_ps(at, sums[i][j]); /* nobody reads it soon */
-                        else
-                            _mm512_store_ps(at, sums[i][j]);
-                    }
-            }
+    Part part;
+    for (int done = 0; next_tiles(N / ROWS, K / COLUMNS, &done, &part);)
+        for (int block = part.row * ROWS; block < part.row_end * ROWS; block += BLOCK)
+            for (int k = part.column * COLUMNS; k < part.column_end * COLUMNS; k += COLUMNS)
+                for (int n = block; n < min(block + BLOCK, part.row_end * ROWS); n += ROWS) {
+                    Sums sums;
+                    gradient_of(n, k, pairs, g, x, sums);
+                    UNROLL for (int i = 0; i < ROWS; i++)
+                        UNROLL for (int j = 0; j < 2; j++) {
+                            float *at = w_grad + (size_t)(n + i) * K + k + 16 * j;
+                            if (!is_first) sums[i][j] = _mm512_add_ps(sums[i][j], _mm512_load_ps(at));
+                            if (is_last)
+                                _mm512_stream_ps(at, sums[i][j]); /* nobody reads it soon */
+                            else
+                                _mm512_store_ps(at, sums[i][j]);
+                        }
+                }
     _mm_sfence();
 }
 
@@ -288,7 +310,7 @@ void linear_forward(int M, int K, int count, int threads, const int *N, const ha
             pair_rows(min(step, M - m), K, x + (size_t)m * K, rows + (size_t)m / 2 * K);
         _mm_sfence();
 #pragma omp barrier
-        Shapes before;
+        TileConfig before;
         begin_tiles(&before);
         for (int i = 0, done = 0; i < count; done += N[i++])
             sum_products(M, N[i], 1, &(Factors){K, x, room + (size_t)done * (K / 2)}, y[i]);
@@ -304,7 +326,7 @@ void linear_input_gradient(int M, int K, int count, int threads, const int *N, c
         parts[i] = (Factors){N[i], g[i], outputs + (size_t)done * (K / 2)};
 #pragma omp parallel num_threads(threads)
     {
-        Shapes before;
+        TileConfig before;
         begin_tiles(&before);
         sum_products(M, K, count, parts, x_grad);
         end_tiles(&before);
@@ -317,7 +339,7 @@ void linear_weight_gradient(int M, int K, int count, int threads, const int *N, 
                             const pair *rows, float **w_grad, pair *room, int step) {
 #pragma omp parallel num_threads(threads)
     {
-        Shapes before;
+        TileConfig before;
         begin_tiles(&before);
         for (int m = 0; m < M; m += step) {
             const int some = min(step, M - m), pairs = pairs_of(some);

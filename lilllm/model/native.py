@@ -15,16 +15,17 @@ from lilllm.kernels.build import load
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """Kernels that need AVX512-BF16; compiled at the first call, in a second.
+    """Kernels that need AVX512-BF16 or AMX; compiled at the first call, in a second.
 
-    None where there is no compiler and on other processors. On those with AMX the other units are
-    far slower at bf16 than torch is, so there it is that or nothing.
+    None where there is no compiler and on other processors. On those with AMX vectors multiply far
+    more slowly than torch does, so products must be in tiles, which the operating system allows.
     """
-    has_amx = torch.cpu._is_amx_tile_supported()
-    if has_amx and not torch.cpu._init_amx():  # asks the kernel of the system to allow it
-        return None
     found = load(name)
-    return found if hasattr(found, "needs_amx" if has_amx else "needs_avx512_bf16") else None
+    if torch.cpu._is_amx_tile_supported() and (
+        hasattr(found, "multiplies_in_vectors") or not torch.cpu._init_amx()
+    ):
+        return None
+    return found if hasattr(found, "needs_avx512_bf16") else None
 
 
 Passed = int | Tensor | Sequence[int | Tensor] | None

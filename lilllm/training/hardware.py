@@ -200,6 +200,4 @@ def keep_freed_memory() -> bool:
     for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 1 << 28)):
         mallopt(option, value)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
     allocator = load("allocator")
-    if allocator is not None:
-        allocator.install()
-    return allocator is not None
+    return allocator is not None and bool(allocator.install())

@@ -63,6 +63,15 @@ def test_a_compiler_that_is_killed_is_asked_again(compiler: Path, tmp_path: Path
 
 
 @needs_compiler
+def test_another_compiler_makes_another_library(compiler: Path, tmp_path: Path) -> None:
+    for version in range(2):
+        compiler.write_text(compiler.read_text() + f"# version {version}\n")
+        load.cache_clear()
+        assert load("decode") is not None
+    assert (tmp_path / "calls").read_text() == "call\ncall\n"
+
+
+@needs_compiler
 def test_a_library_is_ours_alone_whatever_the_umask(compiler: Path) -> None:
     before = os.umask(0o002)
     try:
