@@ -363,7 +363,7 @@ def _about_pretraining(config: Config) -> str:
     disk = parameters * 12 * (section.keep_last + 2)  # fp32 weights and two moments
     return (
         f"{short_count(parameters)} parameters on {short_count(tokens)} tokens: "
-        f"{short_count(flops)}FLOP, up to {short_count(disk)}B of checkpoints"
+        f"{flops:.1e} FLOPs, up to {disk / 2**20:,.0f} MiB of checkpoints"
     )
 
 
