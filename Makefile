@@ -24,9 +24,12 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) -e '.[dev,eval,gguf,track]'
 	@touch $@
 
-# llama.cpp, which the tests of GGUF files compare with, is compiled: minutes, once
+# llama.cpp, which the tests of GGUF files compare with, is compiled: minutes, once. Its products with AMX
+# end in an illegal instruction where a file holds q8_0.
+LLAMA = -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+LLAMA += $(if $(shell grep -s amx_tile /proc/cpuinfo),-DGGML_NATIVE=OFF)
 $(VENV)/.llama: $(VENV)/.dev
-	@CMAKE_BUILD_PARALLEL_LEVEL=2 CMAKE_ARGS="-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF" \
+	@CMAKE_BUILD_PARALLEL_LEVEL=2 CMAKE_ARGS="$(LLAMA)" \
 		$(PIP) -e '.[llama]' && touch $@ \
 		|| echo "llama-cpp-python could not be built: its tests are skipped"
 
