@@ -77,13 +77,13 @@ typedef struct {
 
 #ifdef __AMX_BF16__
 /* sums[R][32] of rows m.. and columns n.. of the sum of `count` products. */
-ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, Sums sums) {
+ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *factors, Sums sums) {
     configure_tiles(R, TILE);
     clear_tiles();
-    for (const Factors *part = parts; part < parts + count; part++) {
-        const size_t pairs = part->K / 2;
-        const pair *b = part->b + n * pairs;
-        multiply_tiles(pairs, part->a + m * 2 * pairs, pairs, TILE * pairs, TILE, b, COLUMNS, next_part(m, pairs, b));
+    for (const Factors *factor = factors; factor < factors + count; factor++) {
+        const size_t pairs = factor->K / 2;
+        const pair *b = factor->b + n * pairs;
+        multiply_tiles(pairs, factor->a + m * 2 * pairs, pairs, TILE * pairs, TILE, b, COLUMNS, next_part(m, pairs, b));
     }
     store_tiles((float *)sums, COLUMNS);
 }
@@ -121,13 +121,13 @@ ALWAYS void multiply(const int R, int k, const half *a, size_t row, size_t step,
 }
 
 /* sums[R][32] of rows m.. and columns n.. of the sum of `count` products. */
-ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *parts, Sums sums) {
+ALWAYS void sum_of(const int R, int m, int n, int count, const Factors *factors, Sums sums) {
     clear(R, sums);
-    for (const Factors *part = parts; part < parts + count; part++) {
-        const size_t pairs = part->K / 2;
-        const pair *b = part->b + n * pairs;
+    for (const Factors *factor = factors; factor < factors + count; factor++) {
+        const size_t pairs = factor->K / 2;
+        const pair *b = factor->b + n * pairs;
         prefetch_next(R, m, pairs, b);
-        multiply(R, pairs, part->a + m * 2 * pairs, pairs, 1, b, sums);
+        multiply(R, pairs, factor->a + m * 2 * pairs, pairs, 1, b, sums);
     }
 }
 
@@ -227,8 +227,8 @@ ALWAYS __m512i pair_at(int p, int n, int M, int N, const half *x) {
     return paired(2 * p < M ? get(at) : zero, 2 * p + 1 < M ? get(at + N) : zero);
 }
 
-/* x[M][N] as [N / 32][pairs][32] pairs of rows. */
-static void pair_rows(int M, int N, const half *x, pair *to) {
+/* x[M][N] as [N / W][pairs][W] pairs of rows; W is 8 or 32. */
+ALWAYS void pair_rows_by(const int W, int M, int N, const half *x, pair *to) {
     const int pairs = pairs_of(M);
     int first, last = share(pairs, &first);
     for (int some = first; some < last; some += PAIRS)
@@ -236,10 +236,18 @@ static void pair_rows(int M, int N, const half *x, pair *to) {
             for (int p = some; p < min(some + PAIRS, last); p++) {
                 prefetch(x + (size_t)(p + PAIRS) * 2 * N + n);
                 prefetch(x + ((size_t)(p + PAIRS) * 2 + 1) * N + n);
-                pair *out = to + (size_t)(n / COLUMNS) * pairs * COLUMNS + (size_t)p * COLUMNS + n % COLUMNS;
-                _mm512_stream_si512((void *)out, pair_at(p, n, M, N, x));
+                const __m512i both = pair_at(p, n, M, N, x);
+                pair *out = to + (size_t)(n / W) * pairs * W + (size_t)p * W + n % W;
+                if (W == COLUMNS) {
+                    _mm512_stream_si512((void *)out, both);
+                } else {
+                    _mm256_store_si256((void *)out, _mm512_castsi512_si256(both));
+                    _mm256_store_si256((void *)(out + (size_t)pairs * W), _mm512_extracti64x4_epi64(both, 1));
+                }
             }
 }
+
+static void pair_rows(int M, int N, const half *x, pair *to) { pair_rows_by(COLUMNS, M, N, x, to); }
 
 #ifdef __AMX_BF16__
 /* g[M][N] as [N / 16][pairs / 16][16][16] pairs of rows, of the same column side by side. */
@@ -256,21 +264,7 @@ static void pair_gradient(int M, int N, const half *g, pair *to) {
         }
 }
 #else
-/* g[M][N] as [N / 8][pairs][8] pairs of rows. */
-static void pair_gradient(int M, int N, const half *g, pair *to) {
-    const int pairs = pairs_of(M);
-    int first, last = share(pairs, &first);
-    for (int some = first; some < last; some += PAIRS)
-        for (int n = 0; n < N; n += 16)
-            for (int p = some; p < min(some + PAIRS, last); p++) {
-                prefetch(g + (size_t)(p + PAIRS) * 2 * N + n);
-                prefetch(g + ((size_t)(p + PAIRS) * 2 + 1) * N + n);
-                const __m512i both = pair_at(p, n, M, N, g);
-                pair *out = to + (size_t)n * pairs + (size_t)p * ROWS;
-                _mm256_store_si256((void *)out, _mm512_castsi512_si256(both));
-                _mm256_store_si256((void *)(out + (size_t)pairs * ROWS), _mm512_extracti64x4_epi64(both, 1));
-            }
-}
+static void pair_gradient(int M, int N, const half *g, pair *to) { pair_rows_by(ROWS, M, N, g, to); }
 #endif
 
 /* w_grad[N][K] = or += what some rows give; every thread of a team calls it. */
